@@ -1,0 +1,139 @@
+"""The frozen settings of a run. What is in `Settings` decides what the labels say and is fingerprinted;
+what is in `Limits` decides only how fast and how safely they are made and may change between runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from vidlabel.data import Task, stable_id
+
+Split = Literal["scenes", "fixed", "none"]
+Sampling = Literal["even", "reference"]
+Decoder = Literal["pyav", "decord"]
+Subtitles = Literal["auto", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """How a video becomes clips."""
+
+    split: Split = "scenes"
+    detector: str = "content,threshold"  # names joined by commas; see `scenes.DETECTORS`
+    min_clip_seconds: float = 1.0
+    max_clip_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.min_clip_seconds < 0 or self.max_clip_seconds <= 0 or self.min_clip_seconds > self.max_clip_seconds / 2:
+            # at most half, or a scene just over the maximum could be cut only into parts that are too short
+            raise ValueError(
+                "min-clip must be 0 or more and at most half of max-clip, "
+                f"got {self.min_clip_seconds = }, {self.max_clip_seconds = }"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSettings:
+    """Which frames of a clip are read, and how."""
+
+    num_frames: int  # T
+    image_size: int  # pixels; frames are (image_size, image_size)
+    sampling: Sampling = "even"
+    decoder: Decoder = "pyav"
+    subtitles: Subtitles = "auto"
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.image_size < 1:
+            raise ValueError(f"frames and size are at least 1, got {self.num_frames = }, {self.image_size = }")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """What is asked, of which model, and how it decodes."""
+
+    model: str  # preset name or folder, as given
+    model_fingerprint: str  # of the weights
+    pool: str  # pool name, or "manifest"
+    pool_fingerprint: str
+    language: str = "en"
+    per_clip: int = 1
+    seed: int = 0
+    max_new_tokens: int = 256
+    repetition_penalty: float = 1.1
+    temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.per_clip < 1 or self.max_new_tokens < 1:
+            raise ValueError(f"at least 1 is needed, got {self.per_clip = }, {self.max_new_tokens = }")
+        if self.repetition_penalty <= 0 or self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                "repetition penalty is above 0, temperature 0 or more, top_p in (0, 1], "
+                f"got {self.repetition_penalty = }, {self.temperature = }, {self.top_p = }"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides what a label says. Labels with other settings are never mixed in silently."""
+
+    task: Task
+    scenes: SceneSettings
+    frames: FrameSettings
+    answers: AnswerSettings
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        values = json.loads(text)
+        return cls(
+            task=values["task"],
+            scenes=SceneSettings(**values["scenes"]),
+            frames=FrameSettings(**values["frames"]),
+            answers=AnswerSettings(**values["answers"]),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        return stable_id(self.to_json())
+
+
+def differences(mine: str, theirs: str) -> list[str]:
+    """The settings that differ between two `Settings.to_json()` texts, as 'scenes.split: fixed, was none'.
+
+    Works on the JSON, so that a file of an older version with other fields can still be compared.
+    """
+
+    def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+        out: dict[str, object] = {}
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                out |= flat(value, f"{prefix}{key}.")
+            else:
+                out[f"{prefix}{key}"] = value
+        return out
+
+    new, old = flat(json.loads(mine)), flat(json.loads(theirs))
+    return [
+        f"{key}: {new.get(key, 'absent')}, was {old.get(key, 'absent')}"
+        for key in sorted(new.keys() | old.keys())
+        if new.get(key, "absent") != old.get(key, "absent")
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a run may take. Not part of the fingerprint."""
+
+    num_workers: int = 2
+    seconds_per_video: float = 600.0  # for one stage of one video in a decode worker; then the worker is killed
+    memory_mb: int = 4096  # a decode worker's data segment; beyond it the video fails
+    batch_size: int = 8  # clips in one batch of the generate captioner
+    flush_seconds: float = 60.0  # parts are written at least this often
+    max_attempts: int = 3  # runs that try a video whose failure might pass
+    time_budget_seconds: float | None = None
