@@ -1,0 +1,100 @@
+"""Finds a video's subtitles, reads them as running speech, and cuts them to a clip. Having none is normal.
+
+Looked for in this order, the first that is there is taken:
+1. the manifest's file, which must be readable;
+2. a file beside the video: `x.vtt`, `x.srt`, then with a language: the original (`x.de-orig.vtt`, as download tools
+   mark it), English (`x.en.vtt`, `x.en-US.srt`), the others by name; of one language `.vtt` before `.srt`;
+3. the text track inside the video.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from vidlabel.cue_files import ShownCue, clean_lines, read_cue_file
+from vidlabel.data import Cue, Video
+from vidlabel.decoders import text_track
+from vidlabel.errors import VideoError
+from vidlabel.rolling_cues import read_once
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = (".vtt", ".srt")
+_LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{1,8})*")
+
+
+def find_cues(video: Video) -> tuple[tuple[Cue, ...], str]:
+    """The cues of the whole video and where they are from: manifest, sidecar, track or none.
+
+    A file beside the video that is no cue file costs the subtitles, not the video: no cues, from "unreadable".
+    """
+    if video.subtitle is not None:
+        return read_once(_manifest_cues(video.subtitle)), "manifest"
+    sidecar = _find_sidecar(Path(video.location))
+    if sidecar is not None:
+        try:
+            return read_once(read_cue_file(sidecar)), "sidecar"
+        except (OSError, ValueError) as error:
+            logger.warning("%s: labelled without subtitles, %s cannot be read: %s", video.path, sidecar.name, error)
+            return (), "unreadable"
+    track = [ShownCue(start, end, clean_lines(text.splitlines())) for start, end, text in text_track(video.location)]
+    shown = sorted((cue for cue in track if cue.lines), key=lambda cue: (cue.start_seconds, cue.end_seconds))
+    return read_once(shown), "track" if track else "none"
+
+
+def cut_cues(cues: Iterable[Cue], start_seconds: float, end_seconds: float) -> tuple[Cue, ...]:
+    """The cues that are shown in the half-open span, with their times clamped to it."""
+    return tuple(
+        Cue(max(cue.start_seconds, start_seconds), min(cue.end_seconds, end_seconds), cue.text)
+        for cue in cues
+        if cue.start_seconds < end_seconds and cue.end_seconds > start_seconds
+    )
+
+
+def _manifest_cues(subtitle: str) -> list[ShownCue]:
+    try:
+        return read_cue_file(Path(subtitle))
+    except OSError as error:
+        raise VideoError(f"subtitle file {subtitle}: {error.strerror}") from error
+    except ValueError as error:
+        raise VideoError(f"subtitle file {subtitle}: {error}") from error
+
+
+def _find_sidecar(video: Path) -> Path | None:
+    folder = video.parent
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return None  # no such folder: opening the video will say so
+    # a folder is listed once and not once for each of its videos, unless it changed just now and may change unnoticed
+    settled = time.time_ns() - changed > 2_000_000_000
+    listed = (_sidecars if settled else _sidecars.__wrapped__)(folder, changed)
+    names = listed.get(video.stem)
+    return folder / names[0] if names else None
+
+
+@lru_cache(maxsize=4)
+def _sidecars(folder: Path, changed_ns: int) -> dict[str, list[str]]:
+    """For each stem the names of its cue files, best first. `changed_ns` is there for the cache."""
+    ranked: dict[str, list[tuple[int, str, int, str]]] = {}
+    try:
+        entries = list(folder.iterdir())
+    except PermissionError:
+        return {}  # may be entered but not listed
+    for entry in entries:
+        suffix = entry.suffix.lower()
+        if suffix not in _SUFFIXES:
+            continue
+        order = _SUFFIXES.index(suffix)
+        ranked.setdefault(entry.stem, []).append((0, "", order, entry.name))
+        stem, dot, tag = entry.stem.rpartition(".")
+        tag = tag.lower()
+        if dot and stem and _LANGUAGE_TAG.fullmatch(tag):
+            rank = 1 if tag.endswith("-orig") else 2 if re.split("[-_]", tag)[0] in ("en", "eng") else 3
+            ranked.setdefault(stem, []).append((rank, tag, order, entry.name))
+    return {stem: [name for *_, name in sorted(found)] for stem, found in ranked.items()}
