@@ -1,0 +1,94 @@
+"""Where the files that inputs name are, and that none of them is outside of `--root` where one is given."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Literal
+
+from vidlabel.errors import InputError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def shown(path: str) -> str:
+    """The path as a message can hold it: bytes that are no UTF-8 become backslash codes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return path
+
+
+def row_name(file: str, number: int) -> str:
+    """How a message names a line of a manifest; 0 is the file itself."""
+    if not number:
+        return shown(file)
+    return f"{shown(file)}, {'row' if file.lower().endswith('.parquet') else 'line'} {number}"
+
+
+class Places:
+    """Turns paths into absolute ones. Links are not followed: a video's id does not change with where a link leads."""
+
+    def __init__(self, root: str | None) -> None:
+        self._here = str(Path.cwd())
+        self.root: str | None = None
+        if root is not None:
+            if not Path(root).is_dir():
+                raise InputError(f"--root {root}: no such folder")
+            self.root = self.absolute(root)
+            self._real_root = str(Path(self.root).resolve())
+            self._real_folders: dict[str, str] = {}
+
+    def absolute(self, path: str, base: str | None = None) -> str:
+        """Without `..` and doubled slashes, from `base` or the current folder."""
+        return os.path.normpath(path if path.startswith("/") else f"{(base or self._here).rstrip('/')}/{path}")
+
+    def kind_of(self, given: str) -> Literal["folder", "file"]:
+        """What stands on the command line is there, or it is a mistake."""
+        if _URL.match(given):
+            raise InputError(f"{given}: only local files can be read by this version")
+        try:
+            mode = Path(given).stat().st_mode
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"{shown(given)}: cannot be opened: {reason}") from error
+        return "folder" if stat.S_ISDIR(mode) else "file"
+
+    def locate(self, path: str, *, base: str, where: tuple[str, int]) -> str:
+        """The absolute path of `path`, which is relative to the absolute `base`. InputError when it leaves the root."""
+        wrong = None
+        location = self.absolute(path, base)
+        if _URL.match(path):
+            wrong = f"{shown(path)}: only local files can be read by this version"
+        elif "\0" in path:
+            wrong = f"{path!r}: a path has no zero byte"
+        elif self.root is not None and not self._is_below_root(location):
+            wrong = f"{shown(path)} is outside of --root {self.root}"
+        if wrong is not None:
+            raise InputError(wrong if where == (path, 0) else f"{row_name(*where)}: {wrong}")
+        return location
+
+    def below_root(self, location: str) -> str | None:
+        """The path from the root; None without a root."""
+        if self.root is None:
+            return None
+        return location[len(self.root.rstrip("/")) + 1 :]
+
+    def _is_below_root(self, location: str) -> bool:
+        assert self.root is not None
+        if not _starts_with(location, self.root):
+            return False
+        # links are few and folders are shared: follow the folder once, and the file only when it is a link
+        folder, _, name = location.rpartition("/")
+        real = self._real_folders.get(folder)
+        if real is None:
+            real = self._real_folders[folder] = str(Path(folder or "/").resolve())
+        real = str(Path(location).resolve()) if Path(location).is_symlink() else f"{real.rstrip('/')}/{name}"
+        return _starts_with(real, self._real_root)
+
+
+def _starts_with(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
