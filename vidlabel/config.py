@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Literal
 
 from vidlabel.data import Task, stable_id
@@ -21,7 +22,7 @@ class SceneSettings:
     """How a video becomes clips."""
 
     split: Split = "scenes"
-    detector: str = "content,threshold"  # names joined by commas; see `scenes.DETECTORS`
+    detector: str = "adaptive,dissolve"  # names joined by commas; see `detectors.DETECTORS`
     min_clip_seconds: float = 1.0
     max_clip_seconds: float = 30.0
 
@@ -100,7 +101,12 @@ class Settings:
 
     @property
     def fingerprint(self) -> str:
-        return stable_id(self.to_json())
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=8)  # asked for with every label
+def _fingerprint(settings: Settings) -> str:
+    return stable_id(settings.to_json())
 
 
 def differences(mine: str, theirs: str) -> list[str]:
@@ -131,7 +137,7 @@ class Limits:
     """How much a run may take. Not part of the fingerprint."""
 
     num_workers: int = 2
-    seconds_per_video: float = 600.0  # for one stage of one video in a decode worker; then the worker is killed
+    seconds_per_video: float = 300.0  # for one stage in a decode worker, plus a second for each 2 MB of the file
     memory_mb: int = 4096  # a decode worker's data segment; beyond it the video fails
     batch_size: int = 8  # clips in one batch of the generate captioner
     flush_seconds: float = 60.0  # parts are written at least this often

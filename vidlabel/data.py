@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Task = Literal["caption", "qa"]
 FinishReason = Literal["stop", "length"]
+Stage = Literal["open", "scenes", "frames", "answer"]
 
 
 def stable_id(*parts: str) -> str:
@@ -128,7 +129,7 @@ class Frames:
     images: npt.NDArray[np.uint8]  # (T, H, W, 3) RGB at model resolution
     pts_seconds: npt.NDArray[np.float64]  # (T,), in the source video's time, never decreasing
     cues: tuple[Cue, ...] = ()
-    subtitle_source: str = "none"  # manifest, sidecar, track or none
+    subtitle_source: str = "none"  # manifest, sidecar, track, unreadable or none
     damaged: bool = False  # the file broke off or had errors; these frames are what could be read
 
     def __post_init__(self) -> None:
@@ -179,7 +180,7 @@ class Failure:
     id: str  # clip id, or video id where no clip is known
     video_id: str
     path: str
-    stage: Literal["open", "scenes", "frames", "answer"]
+    stage: Stage
     reason: str
     attempts: int = 1
     permanent: bool = False
