@@ -1,0 +1,293 @@
+"""The models that have a name, and how a name or a folder becomes a captioner. Torch is loaded only to load a model.
+
+`shapes` and `echo` are always there. `mistral` and `llama2` are the released MiniGPT4-video models, which
+`vidlabel models pull` fetches to `$VIDLABEL_HOME/models`, or else to `~/.cache/vidlabel/models`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vidlabel.captioner import Captioner, EchoCaptioner
+from vidlabel.config import AnswerSettings
+from vidlabel.errors import InputError
+from vidlabel.models.minigpt4_video.config import ModelConfig, read_config
+from vidlabel.models.minigpt4_video.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from vidlabel.models.minigpt4_video.loading import Sources
+
+Form = Literal["echo", "own", "sources"]
+SOURCES = "sources.json"
+_SOURCES_FORMAT = "vidlabel-sources"
+
+
+@dataclass(frozen=True, slots=True)
+class HubFiles:
+    """Files of a hub repository at a pinned commit: one file, or (without `path`) those a language model needs."""
+
+    repo: str
+    revision: str
+    target: str  # file or folder in the model's folder
+    gigabytes: float
+    path: str | None = None
+    sha256: str | None = None  # None: as the hub says
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UrlFile:
+    """A file at a plain address. A mirror is asked for `target` first."""
+
+    url: str
+    target: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A model with a name."""
+
+    name: str
+    summary: str
+    num_frames: int
+    image_size: int = 224
+    max_new_tokens: int = 512
+    files: tuple[HubFiles | UrlFile, ...] = ()
+
+    @property
+    def gigabytes(self) -> float:
+        return sum(file.gigabytes if isinstance(file, HubFiles) else file.size / 1e9 for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a run needs to know of a model before it is loaded."""
+
+    name: str
+    form: Form
+    num_frames: int
+    image_size: int
+    max_new_tokens: int  # that fit beside the frames
+    fingerprint: str  # of the weights
+    folder: Path | None = None
+
+    @property
+    def needs_torch(self) -> bool:
+        return self.form != "echo"
+
+
+# Size and SHA-256 as published, alike, with two independent copies of this file
+_VISION = UrlFile(
+    "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/eva_vit_g.pth",
+    "eva_vit_g.pth",
+    2_025_249_237,
+    "99d2bb36c6b52c94fe6e2e12373afb27de57ae81378c3d8c53bf0e83b0f4275f",
+)
+_CHECKPOINTS = ("Vision-CAIR/MiniGPT4-Video", "0d8b6eb4ff1400a23ce185a43104cdfb8300f39c", "video_checkpoint.pth")
+# The language model first: if it is gated, that shows at once
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "mistral",
+            "MiniGPT4-video on Mistral-7B-Instruct-v0.2 (Apache-2.0); the default",
+            num_frames=90,
+            files=(
+                HubFiles(
+                    "mistralai/Mistral-7B-Instruct-v0.2",
+                    "63a8b081895390a26e140280378bc85ec8bce07a",
+                    "language_model",
+                    14.5,
+                ),
+                HubFiles(
+                    *_CHECKPOINTS,
+                    0.604,
+                    path="checkpoints/video_mistral_checkpoint_last.pth",
+                    sha256="29f0630d5b53b92dc9b0af7e4412b3303b7c36b5c2110f519b48922fe484bb1f",
+                ),
+                _VISION,
+            ),
+        ),
+        Preset(
+            "llama2",
+            "MiniGPT4-video on Llama-2-7b-chat (Llama 2 Community License, to be accepted on the hub first)",
+            num_frames=45,
+            files=(
+                HubFiles(
+                    "meta-llama/Llama-2-7b-chat-hf",
+                    "f5db02db724555f92da89c216ac04704f23d4590",
+                    "language_model",
+                    13.5,
+                    gated=True,
+                ),
+                HubFiles(
+                    *_CHECKPOINTS,
+                    0.680,
+                    path="video_llama_checkpoint_last.pth",
+                    sha256="ea6029a15e068d22e743d80a2c18d366c68ab8855015fb8093c12bff893357c7",
+                ),
+                _VISION,
+            ),
+        ),
+        Preset(
+            "shapes",
+            "a toy-world model for trying things out: it knows only generated videos of coloured shapes; Apache-2.0",
+            num_frames=0,  # as its own config says
+        ),
+        Preset("echo", "no model: says back what it was given, to try a pipeline and its speed", num_frames=45),
+    )
+}
+
+
+def resolve(name: str) -> ModelSpec:
+    """A preset, or a folder that `vidlabel models convert` or `pull` wrote."""
+    preset = PRESETS.get(name)
+    if preset is None:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise InputError(f"--model {name}: neither a folder nor one of {', '.join(PRESETS)}")
+        return _spec_of_folder(name, folder)
+    if name == "echo":
+        return ModelSpec(name, "echo", preset.num_frames, preset.image_size, preset.max_new_tokens, "echo-1")
+    folder = folder_of(preset)
+    if not is_present(preset):
+        raise InputError(
+            f"the weights of {name} are not in {folder}; `vidlabel models pull {name}` fetches them "
+            f"(about {preset.gigabytes:.0f} GB)"
+            if preset.files
+            else f"the weights of {name} should be in {folder}; install vidlabel again"
+        )
+    return _spec_of_folder(name, folder)
+
+
+def load_captioner(settings: AnswerSettings, *, batch_size: int, device: str | None = None) -> Captioner:
+    """The model, loaded, and tested where its folder holds a known answer. `device` None: a GPU if there is one."""
+    spec = resolve(settings.model)
+    if spec.fingerprint != settings.model_fingerprint:
+        raise InputError(f"--model {settings.model}: its weights are not those that this run began with")
+    if spec.folder is None:
+        return EchoCaptioner()
+    import torch
+
+    from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
+    from vidlabel.models.minigpt4_video.loading import load_model, load_sources
+    from vidlabel.models.minigpt4_video.self_test import FILE, run_self_test
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, settings.dtype)
+    if spec.form == "own":
+        model, tokenizer = load_model(spec.folder, device=device, dtype=dtype)
+    else:
+        sources, sizes = read_sources(spec.folder), read_sources_config(spec.folder)
+        model, tokenizer = load_sources(sources, sizes, device=device, dtype=dtype)
+    if (spec.folder / FILE).exists():
+        result = run_self_test(spec.folder, model, tokenizer)
+        if not result.passed:
+            raise InputError(f"{spec.folder}: the model does not answer as recorded ({'; '.join(result.problems)})")
+    return GenerateCaptioner(model, tokenizer, settings, batch_size=batch_size)
+
+
+def list_presets() -> list[str]:
+    """A line for each preset: its name, whether it is here, and what it is."""
+    return [f"{preset.name:<8} {_presence(preset):<24} {preset.summary}" for preset in PRESETS.values()]
+
+
+def folder_of(preset: Preset) -> Path:
+    if preset.name == "shapes":
+        return Path(__file__).parent / "weights" / "shapes"
+    return models_home() / preset.name
+
+
+def models_home() -> Path:
+    """Where fetched weights are kept."""
+    if home := os.environ.get("VIDLABEL_HOME"):
+        return Path(home).expanduser() / "models"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "vidlabel" / "models"
+
+
+def is_present(preset: Preset) -> bool:
+    if preset.name == "echo":
+        return True
+    return (folder_of(preset) / (SOURCES if preset.files else "config.json")).is_file()
+
+
+def sources_text(preset: Preset) -> str:
+    """The file that makes a folder of original files a model; written when all of them are there."""
+    values = {
+        "format": _SOURCES_FORMAT,
+        "format_version": 1,
+        "vision": "eva_vit_g.pth",
+        "language_model": "language_model",
+        "checkpoint": "video_checkpoint.pth",
+        "num_frames": preset.num_frames,
+        "image_size": preset.image_size,
+        "max_new_tokens": preset.max_new_tokens,
+    }
+    return json.dumps(values, indent=2) + "\n"
+
+
+def read_sources(folder: Path) -> Sources:
+    """Where the original files are."""
+    from vidlabel.models.minigpt4_video.loading import Sources
+
+    values = _read_sources(folder)
+    return Sources(
+        vision=folder / values["vision"],
+        language_model=folder / values["language_model"],
+        checkpoint=folder / values["checkpoint"],
+    )
+
+
+def read_sources_config(folder: Path) -> ModelConfig | None:
+    """The config of original files that are not of the released sizes."""
+    values = _read_sources(folder)
+    if "config" not in values:
+        return None
+    return ModelConfig.from_json(json.dumps(values["config"]), source=f"{folder / SOURCES}: config")
+
+
+def _spec_of_folder(name: str, folder: Path) -> ModelSpec:
+    if (folder / SOURCES).is_file():
+        values = _read_sources(folder)
+        sizes = [int(values[key]) for key in ("num_frames", "image_size", "max_new_tokens")]
+        return ModelSpec(name, "sources", sizes[0], sizes[1], sizes[2], fingerprint(folder), folder)
+    config = read_config(folder)
+    return ModelSpec(
+        name,
+        "own",
+        config.num_frames,
+        config.vision.image_size,
+        max(1, config.context_window // 8),  # as in the released set-up: 512 of 4096
+        fingerprint(folder),
+        folder,
+    )
+
+
+def _read_sources(folder: Path) -> dict[str, Any]:
+    path = folder / SOURCES
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != _SOURCES_FORMAT or values["format_version"] != 1:
+            raise InputError(f"{path}: of another format than this vidlabel reads")
+        for key in ("num_frames", "image_size", "max_new_tokens"):
+            int(values[key])
+        for key in ("vision", "language_model", "checkpoint"):
+            if not (folder / values[key]).exists():
+                raise InputError(f"{path}: {folder / values[key]} is missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error!r})") from error
+    assert isinstance(values, dict)
+    return values
+
+
+def _presence(preset: Preset) -> str:
+    if is_present(preset):
+        return "here" if preset.files else "here, ships with vidlabel"
+    return f"not here, {preset.gigabytes:.0f} GB to pull"
