@@ -1,0 +1,51 @@
+# One place for every command a developer or a reader needs. `make` alone prints them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all check format bench shapes clean
+
+help:  ## print what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The constraints file pins the tested versions; torch 2.13.0 there so that a machine without a GPU can be given a CPU build.
+$(STAMP): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP)  ## make a virtual environment and install vidlabel into it
+
+demo: $(STAMP)  ## caption the example videos with the shipped model and print the first labels
+	$(BIN)/vidlabel caption examples/videos --model shapes --prompts caption-short --out demo/labels.parquet --overwrite
+	@$(BIN)/python examples/read_labels.py demo/labels.parquet
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(STAMP)  ## run the slow tests too
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## format, lint, types, tests: what a commit must pass
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m 'not slow'
+
+format: $(STAMP)  ## format the code in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## run the benchmarks that need no GPU; each prints a ratio against a named baseline
+	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.pipeline
+
+shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
+	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes
+
+clean:  ## remove what was built; keeps your labels
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,186 @@
+"""The command line: help that tells the truth, one clear line for every wrong input, and the promised exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tests.runs import folder_of_videos, two_scenes
+from vidlabel.cli import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def _commands(command: object = None, name: str = "vidlabel") -> Iterator[tuple[str, object]]:
+    command = command or get_command(app)
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield name, command
+        return
+    for child_name, child in children.items():
+        yield from _commands(child, f"{name} {child_name}")
+
+
+COMMANDS = dict(_commands())
+
+
+def run(*args: str, stdin: str | None = None, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(args), input=stdin, env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    """A folder to work in where the repository's examples are, as in a fresh clone."""
+    for name in ("examples", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    with chdir(tmp_path):
+        yield tmp_path
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_videos(tmp_path_factory.mktemp("videos"), 2)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_an_example(name: str) -> None:
+    code, out, _ = run(*name.split()[1:], "--help")
+    assert code == 0
+    assert f"Example: {name} " in out.replace("\n  ", " ") or f"Example: {name}\n" in out + "\n"
+    assert COMMANDS[name].help  # type: ignore[attr-defined]
+    for parameter in COMMANDS[name].params:  # type: ignore[attr-defined]
+        assert getattr(parameter, "help", None), f"{name} {parameter.name} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_runs(name: str, here: Path) -> None:
+    example = str(COMMANDS[name].epilog).removeprefix("Example: ")  # type: ignore[attr-defined]
+    args = shlex.split(example)[1:]
+    code, out, err = run(*args)
+    assert code == 0, err
+    if "--out" in args:
+        assert (here / args[args.index("--out") + 1]).exists()
+    else:
+        assert out
+
+
+def test_readme_commands_are_commands_with_their_options() -> None:
+    """Every `vidlabel ...` line of the README names a command, and options, that there are."""
+    lines = re.findall(r"^(?:\$ )?(vidlabel .+)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split(" #")[0])
+        name = next((name for name in sorted(COMMANDS, key=len, reverse=True) if line.startswith(name + " ")), None)
+        assert name is not None, line
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}  # type: ignore[attr-defined]
+        used = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert used <= known | {"--help"}, line
+
+
+WRONG: list[tuple[list[str], str]] = [
+    (["caption", "nowhere", "--out", "l.parquet", "--model", "echo"], r"nowhere: cannot be opened"),
+    (["caption", "v", "--out", "l.csv", "--model", "echo"], r"--out l\.csv: labels go to a \.parquet"),
+    (["caption", "v", "--out", "l.parquet", "--model", "nope"], r"--model nope: neither a folder nor one of"),
+    (["caption", "v", "--out", "l.parquet"], r"vidlabel models pull mistral.*\(about 17 GB\)"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--prompts", "nope"], r"--prompts nope: no such pool"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--language", "xx"], r"--language xx: .* en, zh"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--per-clip", "99"], r"--per-clip 99"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--detector", "nope"], r"nope.*content"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--min-clip", "9", "--max-clip", "9"], r"--min-clip"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--time-budget", "soon"], r"--time-budget soon: .*2h"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--top-p", "2"], r"top_p"),
+    (["caption", "empty", "--out", "l.parquet", "--model", "echo"], r"no videos in empty"),
+    (["caption", "bad.csv", "--out", "l.parquet", "--model", "echo"], r"bad\.csv.*no video column"),
+    (["qa", "v", "--out", "l.parquet", "--model", "echo"], r"column `question`"),
+    (["split", "v", "--out", "clips.txt"], r"--out clips\.txt"),
+    (["models", "check", "echo"], r"no weights"),
+    (["models", "pull", "nope"], r"nope: the models that can be pulled are"),
+    (["models", "convert", "--out", "x"], r"--vision"),
+    (["prompts", "show", "nope"], r"no such pool; there are"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
+def test_wrong_input_is_one_clear_line_and_exit_2(args: list[str], message: str, tmp_path: Path, videos: Path) -> None:
+    (tmp_path / "v").symlink_to(videos)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("name\nx.mp4\n")
+    before = sorted(tmp_path.iterdir())
+    with chdir(tmp_path):
+        code, out, err = run(*args, env={"VIDLABEL_HOME": str(tmp_path / "home")})
+    assert (code, out) == (2, "")
+    assert re.search(message, err), err
+    assert err.startswith("vidlabel: ")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before, "nothing is written before the input is checked"
+
+
+def test_caption_by_command_line_and_its_summary(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.parquet"
+    code, stdout, stderr = run("caption", str(videos), "--out", str(out), "--model", "echo", "--workers", "2")
+    assert (code, stdout) == (0, "")
+    assert "2 videos, 4 clips, 4 labels" in stderr
+    assert pq.read_table(out).num_rows == 4
+
+
+def test_some_videos_failed_is_exit_3_and_says_why(tmp_path: Path) -> None:
+    folder = folder_of_videos(tmp_path / "videos", 1)
+    (folder / "empty.mp4").touch()
+    code, _, stderr = run("caption", str(folder), "--out", str(tmp_path / "l.jsonl"), "--model", "echo")
+    assert code == 3
+    assert "1 failed; see " in stderr
+    assert "l.failures.jsonl" in stderr
+    assert "1 x the file is empty" in stderr
+    assert len((tmp_path / "l.jsonl").read_text().splitlines()) == 2
+
+
+def test_json_log_is_one_object_a_line(videos: Path, tmp_path: Path) -> None:
+    args = ["caption", str(videos), "--out", str(tmp_path / "l.parquet"), "--model", "echo", "--log-format", "json"]
+    code, _, stderr = run(*args)
+    events = [json.loads(line) for line in stderr.splitlines()]
+    assert (code, events[-1]["event"], events[-1]["labels"]) == (0, "summary", 4)
+
+
+def test_paths_on_stdin_are_labelled(videos: Path, tmp_path: Path) -> None:
+    listed = "".join(f"{path}\n" for path in sorted(videos.iterdir()))
+    code, _, stderr = run("caption", "-", "--out", str(tmp_path / "labels"), "--model", "echo", stdin=listed)
+    assert code == 0, stderr
+    assert pq.read_table(tmp_path / "labels").num_rows == 4
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_split_output_is_a_manifest_that_caption_takes(videos: Path, tmp_path: Path, suffix: str) -> None:
+    clips, whole, parts = tmp_path / f"clips.{suffix}", tmp_path / "whole.parquet", tmp_path / "parts.parquet"
+    assert run("split", str(videos), "--out", str(clips))[0] == 0
+    assert run("caption", str(clips), "--out", str(parts), "--model", "echo")[0] == 0
+    assert run("caption", str(videos), "--out", str(whole), "--model", "echo")[0] == 0
+    columns = ["clip_id", "video_id", "start_seconds", "end_seconds", "instruction"]
+    by_clips, by_folder = (pq.read_table(path).select(columns).to_pylist() for path in (parts, whole))
+    assert by_clips == by_folder
+    assert len(by_clips) == 4
+
+
+def test_dry_run_says_what_would_be_done(videos: Path, tmp_path: Path) -> None:
+    code, out, _ = run("caption", str(videos), "--out", str(tmp_path / "l.parquet"), "--model", "echo", "--dry-run")
+    assert (code, out) == (0, "2 videos to label, 0 done, 0 given up\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shapes_warns_that_it_knows_only_its_own_world(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    two_scenes(folder / "a.mp4", 1)
+    _, _, stderr = run("caption", str(folder), "--out", str(tmp_path / "l.parquet"), "--model", "shapes")
+    assert "shapes knows only generated videos of coloured shapes" in stderr

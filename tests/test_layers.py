@@ -1,0 +1,85 @@
+"""Imports go down only, and heavy libraries load where they are used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "vidlabel"
+
+# from the ground up; a module may import from its own row (without a circle) and from the rows above it in this list
+LAYERS = [
+    {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files"},
+    {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling"},
+    {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
+    {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifest", "vidlabel.rolling_cues",
+     "vidlabel.subtitles", "vidlabel.summary", "vidlabel.jsonl", "vidlabel.failures", "vidlabel.lock",
+     "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.merge"},
+    {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
+     "vidlabel.transitions", "vidlabel.scenes", "vidlabel.scenes_cache"},
+    {"vidlabel.models"},
+    {"vidlabel.pipeline", "vidlabel.plan", "vidlabel.ledger"},
+    {"vidlabel.executors"},
+    {"vidlabel.run", "vidlabel.split", "vidlabel.labelling", "vidlabel.train"},
+    {"vidlabel.cli_options", "vidlabel.cli_models", "vidlabel.cli", "vidlabel.__main__"},
+]  # fmt: skip
+HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vidlabel"):
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("vidlabel"))
+
+
+def _layer(module: str) -> int | None:
+    """The row of a module, or of the package it is in."""
+    while module:
+        for number, layer in enumerate(LAYERS):
+            if module in layer and (module != "vidlabel" or number == 0):
+                return number
+        module = module.rpartition(".")[0]
+        if module == "vidlabel":
+            return None
+    return None
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def test_every_module_has_a_layer() -> None:
+    assert [module for module, _ in _modules() if _layer(module) is None] == []
+
+
+def test_imports_go_down_only() -> None:
+    wrong = [
+        f"{module} imports {imported}"
+        for module, path in _modules()
+        for imported in _imports(path)
+        if (own := _layer(module)) is not None and (other := _layer(imported)) is not None and other > own
+    ]
+    assert wrong == []
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from vidlabel.cli import app; "
+        "result = CliRunner().invoke(app, ['caption', '--help']); assert result.exit_code == 0, result.output; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_modules_stay_small() -> None:
+    long = {module: lines for module, path in _modules() if (lines := len(path.read_text().splitlines())) > 300}
+    assert long == {}

@@ -1,0 +1,5 @@
+"""`python -m vidlabel` is the command `vidlabel`."""
+
+from vidlabel.cli import main
+
+main()

@@ -1,0 +1,228 @@
+"""The command line: a thin shell over the library. Data goes to stdout, everything else to stderr; exit codes are
+those of `errors.py` and `run.py`. Heavy libraries load where a command needs them, so that --help is instant."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+import vidlabel
+from vidlabel import cli_options as o
+from vidlabel.cli_models import models_app
+from vidlabel.config import Limits
+from vidlabel.errors import InputError, LockedError
+
+if TYPE_CHECKING:
+    from vidlabel.progress import LogFormat
+    from vidlabel.summary import Summary
+
+
+class _Commands(TyperGroup):
+    """Turns the error tree into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"vidlabel: {error}", err=True)
+            raise typer.Exit(2) from error
+        except LockedError as error:
+            typer.echo(f"vidlabel: {error}", err=True)
+            raise typer.Exit(75) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Label videos in bulk: captions and question/answer pairs by MiniGPT4-video, into parquet or JSONL.",
+)
+prompts_app = typer.Typer(no_args_is_help=True, help="Instruction pools.")
+app.add_typer(models_app, name="models")
+app.add_typer(prompts_app, name="prompts")
+
+
+def main() -> None:
+    app()
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(vidlabel.__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: vidlabel caption examples/videos --model shapes --out labels.parquet")
+def caption(
+    inputs: o.Inputs,
+    out: o.Out,
+    root: o.Root = None,
+    limit: o.Limit = None,
+    split: o.SplitOption = "scenes",
+    detector: o.DetectorOption = o.SCENES.detector,
+    min_clip: o.MinClip = o.SCENES.min_clip_seconds,
+    max_clip: o.MaxClip = o.SCENES.max_clip_seconds,
+    frames: o.NumFrames = None,
+    sampling: o.SamplingOption = "even",
+    decoder: o.DecoderOption = "pyav",
+    subtitles: o.SubtitlesOption = "auto",
+    model: o.ModelOption = "mistral",
+    prompts: o.PromptsOption = "caption",
+    per_clip: o.PerClip = 1,
+    language: o.Language = "en",
+    seed: o.Seed = 0,
+    max_new_tokens: o.MaxNewTokens = None,
+    repetition_penalty: o.RepetitionPenalty = 1.1,
+    temperature: o.Temperature = 0.0,
+    top_p: o.TopP = 1.0,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    batch_size: o.BatchSize = o.LIMITS.batch_size,
+    workers: o.Workers = None,
+    video_timeout: o.VideoTimeout = o.LIMITS.seconds_per_video,
+    worker_memory: o.WorkerMemory = o.LIMITS.memory_mb,
+    overwrite: o.Overwrite = False,
+    retry_failed: o.RetryFailed = False,
+    time_budget: o.TimeBudget = None,
+    dry_run: o.DryRun = False,
+    log_format: o.LogFormatOption = "text",
+) -> None:
+    """Caption every clip of every video."""
+    _label("caption", dict(locals()))
+
+
+@app.command(epilog="Example: vidlabel qa examples/questions.csv --model shapes --out qa.parquet")
+def qa(
+    inputs: o.Inputs,
+    out: o.Out,
+    root: o.Root = None,
+    limit: o.Limit = None,
+    split: o.SplitOption = "scenes",
+    detector: o.DetectorOption = o.SCENES.detector,
+    min_clip: o.MinClip = o.SCENES.min_clip_seconds,
+    max_clip: o.MaxClip = o.SCENES.max_clip_seconds,
+    frames: o.NumFrames = None,
+    sampling: o.SamplingOption = "even",
+    decoder: o.DecoderOption = "pyav",
+    subtitles: o.SubtitlesOption = "auto",
+    model: o.ModelOption = "mistral",
+    seed: o.Seed = 0,
+    max_new_tokens: o.MaxNewTokens = None,
+    repetition_penalty: o.RepetitionPenalty = 1.1,
+    temperature: o.Temperature = 0.0,
+    top_p: o.TopP = 1.0,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    batch_size: o.BatchSize = o.LIMITS.batch_size,
+    workers: o.Workers = None,
+    video_timeout: o.VideoTimeout = o.LIMITS.seconds_per_video,
+    worker_memory: o.WorkerMemory = o.LIMITS.memory_mb,
+    overwrite: o.Overwrite = False,
+    retry_failed: o.RetryFailed = False,
+    time_budget: o.TimeBudget = None,
+    dry_run: o.DryRun = False,
+    log_format: o.LogFormatOption = "text",
+) -> None:
+    """Answer the questions of a manifest about its clips."""
+    _label("qa", dict(locals()) | {"prompts": None, "per_clip": 1, "language": "en"})
+
+
+@app.command(epilog="Example: vidlabel split examples/videos --out clips.parquet")
+def split(
+    inputs: o.Inputs,
+    out: Annotated[Path, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl.")],
+    root: o.Root = None,
+    split: o.SplitOption = "scenes",
+    detector: o.DetectorOption = o.SCENES.detector,
+    min_clip: o.MinClip = o.SCENES.min_clip_seconds,
+    max_clip: o.MaxClip = o.SCENES.max_clip_seconds,
+    workers: o.Workers = None,
+    video_timeout: o.VideoTimeout = o.LIMITS.seconds_per_video,
+    worker_memory: o.WorkerMemory = o.LIMITS.memory_mb,
+    log_format: o.LogFormatOption = "text",
+) -> None:
+    """Find the scenes alone; the output is a manifest that caption and qa take."""
+    _set_up_logging(log_format)
+    from vidlabel.labelling import available_cores, read_videos, scene_settings
+    from vidlabel.pipeline import default_stages
+    from vidlabel.split import SplitJob
+    from vidlabel.split import split as split_videos
+
+    limits = Limits(workers or available_cores(), video_timeout, worker_memory)
+    job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
+    _finish(split_videos(read_videos(inputs, root), job), out, log_format)
+
+
+@prompts_app.command("list", epilog="Example: vidlabel prompts list")
+def prompts_list() -> None:
+    """The pools that ship with vidlabel."""
+    from vidlabel.prompts import list_pools, load_pool
+
+    for name in list_pools():
+        pool = load_pool(name)
+        sizes = ", ".join(f"{len(texts)} {tag}" for tag, texts in pool.questions.items())
+        typer.echo(f"{name:18} {pool.task:8} {sizes:14} {pool.about}")
+
+
+@prompts_app.command("show", epilog="Example: vidlabel prompts show caption-short")
+def prompts_show(pool: Annotated[str, typer.Argument(help="A pool's name, or a .toml or .txt file.")]) -> None:
+    """The instructions of a pool, as a .toml or .txt of your own would hold them."""
+    from vidlabel.prompts import load_pool
+
+    for tag, texts in load_pool(pool).questions.items():
+        for text in texts:
+            typer.echo(f"{tag}\t{text}")
+
+
+def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
+    from vidlabel.labelling import LabelOptions, label
+
+    _set_up_logging(options["log_format"])
+    budget = options.pop("time_budget")
+    seconds = None if budget is None else o.parse_duration(budget, "--time-budget")
+    typed = LabelOptions(task=task, time_budget_seconds=seconds, **options)
+    summary = label(typed)
+    if typed.dry_run:
+        typer.echo(
+            f"{summary.num_left} videos to label, {summary.num_done_before} done, {summary.num_given_up} given up"
+        )
+        return
+    _finish(summary, typed.out, typed.log_format)
+
+
+def _finish(summary: Summary, out: Path, log_format: LogFormat) -> None:
+    """The closing lines and the exit code."""
+    from vidlabel.progress import say
+
+    failures = str(out.with_name(out.stem + ".failures.jsonl"))
+    say(summary.to_text(labels=str(out), failures=failures), summary.to_fields(), log_format)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+class _JsonLines(logging.Formatter):
+    """Log records as one JSON object a line, like the progress events between them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": round(record.created, 3), "event": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _set_up_logging(log_format: LogFormat) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines() if log_format == "json" else logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

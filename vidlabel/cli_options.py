@@ -1,0 +1,146 @@
+"""The command line's options, each written once with its help, for the commands that share them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vidlabel.config import Decoder, Limits, Sampling, SceneSettings, Split, Subtitles
+from vidlabel.errors import InputError
+from vidlabel.progress import LogFormat
+
+SCENES, LIMITS = SceneSettings(), Limits()  # the defaults
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Folders, video files and manifests (.csv .tsv .jsonl .parquet), in any mix; - reads paths from stdin.",
+        show_default=False,
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="labels.parquet, labels.jsonl, or a folder of parquet files.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Paths of manifests are relative to this folder and may not leave it."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Take only so many videos that are not done yet."),
+]
+
+SplitOption = Annotated[
+    Split,
+    typer.Option("--split", help="Cut videos at scene changes, into equal parts, or not at all."),
+]
+DetectorOption = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        help="Scene detectors, joined by commas: adaptive, content, dissolve, hash, histogram, "
+        "threshold; what any of them finds counts.",
+    ),
+]
+MinClip = Annotated[float, typer.Option("--min-clip", help="Seconds; shorter scenes are joined to a neighbour.")]
+MaxClip = Annotated[float, typer.Option("--max-clip", help="Seconds; longer scenes are cut into equal parts.")]
+NumFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--frames", min=1, help="Frames a clip; default: what the model was trained with.", show_default=False
+    ),
+]
+SamplingOption = Annotated[
+    Sampling,
+    typer.Option(
+        "--sampling",
+        help="Spread frames over the whole clip, or take those that MiniGPT4-video's "
+        "own script takes (it misses the end).",
+    ),
+]
+DecoderOption = Annotated[Decoder, typer.Option("--decoder", help="What decodes frames.")]
+SubtitlesOption = Annotated[
+    Subtitles,
+    typer.Option("--subtitles", help="auto: the manifest's, a .vtt or .srt beside the video, or an embedded track."),
+]
+
+ModelOption = Annotated[str, typer.Option("--model", help="A preset (vidlabel models list) or a model folder.")]
+PromptsOption = Annotated[
+    str,
+    typer.Option("--prompts", help="An instruction pool (vidlabel prompts list), or a .toml or .txt file."),
+]
+PerClip = Annotated[int, typer.Option("--per-clip", min=1, help="Captions a clip, each to another instruction.")]
+Language = Annotated[str, typer.Option("--language", help="Of the instructions: en or zh.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the choice of instructions, and of sampling.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        min=1,
+        help="Longest answer; a longer one is flagged truncated. Default: 256, or less where the model is small.",
+        show_default=False,
+    ),
+]
+RepetitionPenalty = Annotated[
+    float,
+    typer.Option("--repetition-penalty", help="On generated tokens; MiniGPT4-video's own is 1.5."),
+]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="With a temperature: nucleus sampling.")]
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="auto: a GPU if there is one."),
+]
+Dtype = Annotated[
+    Literal["auto", "float16", "bfloat16", "float32"],
+    typer.Option("--dtype", help="auto: float16 on a GPU, float32 without."),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Answers that the model decodes at once.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Decode processes; default: one a core.", show_default=False),
+]
+VideoTimeout = Annotated[
+    float,
+    typer.Option(
+        "--video-timeout",
+        min=1.0,
+        help="Seconds a worker may spend on one stage of one video, and "
+        "one more for each 2 MB of its file; then it is killed and the video has failed.",
+    ),
+]
+WorkerMemory = Annotated[
+    int,
+    typer.Option("--worker-memory", min=512, help="MB a decode worker may use; a video that needs more fails."),
+]
+
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Make all labels again; the old file stays until the new one is whole."),
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before, whatever the reason.")]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--time-budget",
+        help="Stop in good order after so long: 2h, 90m, 45s; the next run goes on.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="json: one object a line, on stderr.")]
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def parse_duration(text: str, option: str) -> float:
+    """'2h' '1h30m' '90m' '45s' '45' -> seconds."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0.0, 0.0, 0.0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if total <= 0:
+        raise InputError(f"{option} {text}: not a duration above zero; write for example 2h, 90m or 1h30m")
+    return total

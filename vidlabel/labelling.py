@@ -1,0 +1,204 @@
+"""What `vidlabel caption` and `vidlabel qa` do: options as typed -> settings, limits and videos -> a run."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidlabel.config import (
+    AnswerSettings,
+    Decoder,
+    FrameSettings,
+    Limits,
+    Sampling,
+    SceneSettings,
+    Settings,
+    Split,
+    Subtitles,
+)
+from vidlabel.data import Task, Video
+from vidlabel.detectors import check_detectors
+from vidlabel.errors import InputError
+from vidlabel.manifest import read_inputs
+from vidlabel.models.presets import ModelSpec, load_captioner, resolve
+from vidlabel.outputs import parse_output
+from vidlabel.pipeline import default_stages
+from vidlabel.progress import LogFormat
+from vidlabel.prompts import Pool, choose, load_pool
+from vidlabel.run import Job, run
+from vidlabel.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_NEW_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """The command line of `caption` and `qa`, as typed."""
+
+    task: Task
+    inputs: list[str]
+    out: Path
+    root: Path | None
+    limit: int | None
+    split: Split
+    detector: str
+    min_clip: float
+    max_clip: float
+    frames: int | None
+    sampling: Sampling
+    decoder: Decoder
+    subtitles: Subtitles
+    model: str
+    prompts: str | None
+    per_clip: int
+    language: str
+    seed: int
+    max_new_tokens: int | None
+    repetition_penalty: float
+    temperature: float
+    top_p: float
+    device: str
+    dtype: str
+    batch_size: int
+    workers: int | None
+    video_timeout: float
+    worker_memory: int
+    overwrite: bool
+    retry_failed: bool
+    time_budget_seconds: float | None
+    dry_run: bool
+    log_format: LogFormat
+
+
+def label(options: LabelOptions) -> Summary:
+    """Run it. Everything that can be wrong with the options is found before any work starts."""
+    spec = resolve(options.model)
+    device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch)
+    if spec.name == "shapes":
+        logger.warning(
+            "shapes knows only generated videos of coloured shapes; what it says of any other footage means nothing"
+        )
+    if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
+        raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
+    pool = _pool(options)
+    settings = _settings(options, spec, pool, dtype)
+    limits = Limits(
+        num_workers=options.workers or available_cores(),
+        seconds_per_video=options.video_timeout,
+        memory_mb=options.worker_memory,
+        batch_size=options.batch_size,
+        time_budget_seconds=options.time_budget_seconds,
+    )
+    output = parse_output(options.out)
+    videos = read_videos(options.inputs, options.root)
+    if options.task == "qa" and not any(video.questions for video in videos):
+        raise InputError("qa needs a manifest with a column `question`; none of the inputs has one")
+    job = Job(
+        output=output,
+        settings=settings,
+        limits=limits,
+        pool=pool,
+        stages=default_stages(),
+        load_captioner=lambda: load_captioner(settings.answers, batch_size=limits.batch_size, device=device),
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+        limit=options.limit,
+        dry_run=options.dry_run,
+        log_format=options.log_format,
+    )
+    return run(videos, job)
+
+
+def read_videos(inputs: list[str], root: Path | None) -> list[Video]:
+    """The videos of all inputs; an InputError if there are none."""
+    lines: Iterable[str] | None = None
+    if "-" in inputs:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # file names are bytes, not all of them UTF-8
+        lines = sys.stdin
+    videos = read_inputs(inputs, root=None if root is None else str(root), lines=lines)
+    if not videos:
+        raise InputError(f"no videos in {', '.join(inputs)}")
+    return videos
+
+
+def choose_device(device: str, dtype: str, *, needs_torch: bool) -> tuple[str, str]:
+    """What `auto` means on this machine."""
+    if needs_torch and device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError(
+                "--device cuda: torch sees no GPU here; use --device cpu, or install a CUDA build of torch"
+            )
+    if dtype == "auto":
+        dtype = "float16" if device == "cuda" else "float32"
+    return device, dtype
+
+
+def available_cores() -> int:
+    """Cores that this process may use (a container or `taskset` may leave it fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pool(options: LabelOptions) -> Pool | None:
+    if options.prompts is None:
+        return None
+    pool = load_pool(options.prompts)
+    if pool.task != options.task:
+        raise InputError(f"--prompts {options.prompts}: a pool of {pool.task} prompts; {options.task} needs its own")
+    # a language or a number that the pool does not have is found here and not at the first clip
+    choose(pool, clip_id="", seed=0, per_clip=options.per_clip, language=options.language)
+    return pool
+
+
+def scene_settings(split: Split, detector: str, min_clip: float, max_clip: float) -> SceneSettings:
+    check_detectors(detector)
+    try:
+        return SceneSettings(split, detector, min_clip, max_clip)
+    except ValueError as error:
+        raise InputError(f"--min-clip, --max-clip: {error}") from error
+
+
+def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: str) -> Settings:
+    scenes = scene_settings(options.split, options.detector, options.min_clip, options.max_clip)
+    try:
+        return Settings(
+            task=options.task,
+            scenes=scenes,
+            frames=FrameSettings(
+                num_frames=options.frames or spec.num_frames,
+                image_size=spec.image_size,
+                sampling=options.sampling,
+                decoder=options.decoder,
+                subtitles=options.subtitles,
+            ),
+            answers=AnswerSettings(
+                model=options.model,
+                model_fingerprint=spec.fingerprint,
+                pool="manifest" if pool is None else pool.name,
+                pool_fingerprint="" if pool is None else pool.fingerprint,
+                language=options.language,
+                per_clip=options.per_clip,
+                seed=options.seed,
+                max_new_tokens=options.max_new_tokens or min(DEFAULT_NEW_TOKENS, spec.max_new_tokens),
+                repetition_penalty=options.repetition_penalty,
+                temperature=options.temperature,
+                top_p=options.top_p,
+                dtype=dtype,
+            ),
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error

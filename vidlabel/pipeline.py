@@ -1,0 +1,48 @@
+"""The stages as plain functions.
+
+Executors run the stages; `Stages` lets a test, or a second decoder stack, hand in other ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vidlabel.config import FrameSettings, SceneSettings
+from vidlabel.data import Clip, Frames, Video
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What runs in decode workers: module-level functions, because they are pickled by name."""
+
+    find_clips: Callable[[Video, SceneSettings], list[Clip]]
+    sample_frames: Callable[[Clip, FrameSettings], Frames]
+
+
+def default_stages() -> Stages:
+    return Stages(find_clips=find_clips, sample_frames=sample_frames)
+
+
+def find_clips(video: Video, settings: SceneSettings) -> list[Clip]:
+    """Video -> clips. Raises VideoError."""
+    from vidlabel import scenes
+
+    return scenes.find_clips(video, settings)
+
+
+def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:
+    """Clip -> frames. Raises VideoError."""
+    from vidlabel import frames
+
+    return frames.sample_frames(clip, settings)
+
+
+def time_limit(path: Path, seconds_per_video: float) -> float:
+    """Seconds that one stage of this file may take: the user's limit, and a second for every 2 MB of the file,
+    since a scene pass reads all of it (measured: about 10 times realtime at 720p on one core)."""
+    return seconds_per_video + path.stat().st_size / 2e6

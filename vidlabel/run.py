@@ -1,0 +1,140 @@
+"""One run: plan, skip what is done, execute, merge, sum up. What was made before an end of any kind stays made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from vidlabel.captioner import Captioner
+from vidlabel.config import Limits, Settings
+from vidlabel.data import Video
+from vidlabel.executors.local import LocalFeed, Task
+from vidlabel.executors.workers import DecodeWorkers
+from vidlabel.failures import FailureLog
+from vidlabel.ledger import Ledger
+from vidlabel.lock import locked
+from vidlabel.merge import merge
+from vidlabel.outputs import Output, begin_work, discard_labels, discard_work, is_replacing, remove_work
+from vidlabel.parts import part_writer
+from vidlabel.pipeline import Stages
+from vidlabel.plan import RetryPolicy, make_plan
+from vidlabel.progress import LogFormat, Progress
+from vidlabel.prompts import Pool
+from vidlabel.resume import Existing, check_settings, read_existing
+from vidlabel.scenes_cache import ScenesCache
+from vidlabel.stop import Stop
+from vidlabel.summary import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run is asked to do. The captioner is loaded only if there is something to ask it."""
+
+    output: Output
+    settings: Settings
+    limits: Limits
+    pool: Pool | None
+    stages: Stages
+    load_captioner: Callable[[], Captioner]
+    overwrite: bool = False
+    retry_failed: bool = False
+    limit: int | None = None
+    dry_run: bool = False
+    log_format: LogFormat = "text"
+
+
+def run(videos: Sequence[Video], job: Job) -> Summary:
+    """Label what is not labelled yet. Raises InputError and LockedError; any other error is a bug or a broken machine,
+    and what was labelled before it is saved."""
+    with locked(job.output.work):
+        if job.overwrite and not job.dry_run:
+            discard_work(job.output)
+        replacing = job.overwrite or is_replacing(job.output)
+        existing = read_existing(job.output, replacing=replacing)
+        check_settings(job.output, existing, job.settings)
+        with FailureLog(job.output.failures) as failures:
+            return _run(videos, job, existing, failures, replacing=replacing)
+
+
+def _run(videos: Sequence[Video], job: Job, existing: Existing, failures: FailureLog, *, replacing: bool) -> Summary:
+    policy = RetryPolicy(job.limits.max_attempts, job.retry_failed)
+    plan = make_plan(videos, existing=existing, failures=failures, policy=policy, settings=job.settings, pool=job.pool)
+    if job.dry_run:
+        return Summary(plan.num_done, num_left=len(plan.pending), num_given_up=plan.num_given_up)
+    begin_work(job.output, job.settings, replaces=replacing)
+    stop = Stop(time_budget_seconds=job.limits.time_budget_seconds)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(stop)
+        ledger = _open_ledger(stack, job, existing, failures, policy, stop)
+        waited = _execute(plan.pending[: job.limit], ledger, job)
+    if stop.signal_number is None:
+        if replacing:
+            discard_labels(job.output)
+        has_spans = existing.has_spans or any(video.span is not None for video in plan.pending)
+        merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans)
+        remove_work(job.output)
+    return Summary(
+        num_done_before=plan.num_done,
+        num_videos=ledger.num_videos,
+        num_left=len(plan.pending) - ledger.num_videos,
+        num_given_up=plan.num_given_up + ledger.num_given_up,
+        num_clips=ledger.num_clips,
+        num_labels=ledger.num_labels,
+        reasons=ledger.reasons,
+        seconds=time.monotonic() - started,
+        waited_seconds=waited,
+        signal_number=stop.signal_number,
+    )
+
+
+def _open_ledger(
+    stack: ExitStack, job: Job, existing: Existing, failures: FailureLog, policy: RetryPolicy, stop: Stop
+) -> Ledger:
+    """The ledger and the files behind it, which the stack closes: saved, however the run ends."""
+    work, seconds = job.output.work, job.limits.flush_seconds
+    return Ledger(
+        settings=job.settings,
+        pool=job.pool,
+        done_label_ids=existing.done_label_ids,
+        failures=failures,
+        parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds)),
+        scenes=stack.enter_context(ScenesCache(work, job.settings.scenes, flush_seconds=seconds)),
+        policy=policy,
+        stopping=stop.requested,
+    )
+
+
+def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
+    """Ask everything; returns the seconds that the captioner waited for frames."""
+    if not pending:
+        return 0.0
+    captioner = job.load_captioner()
+    limits = job.limits
+    with (
+        Progress(total_videos=len(pending), log_format=job.log_format) as progress,
+        DecodeWorkers[Task](num_workers=limits.num_workers, memory_mb=limits.memory_mb) as workers,
+    ):
+        feed = LocalFeed(
+            pending,
+            settings=job.settings,
+            limits=limits,
+            stages=job.stages,
+            workers=workers,
+            ledger=ledger,
+            on_tick=lambda: progress.update(
+                num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures
+            ),
+        )
+        for answer in captioner.answer(feed):
+            ledger.answered(answer)
+        if not ledger.stopping():
+            ledger.unanswered()
+        return feed.waited_seconds
+
+
+def _incomplete(existing: Existing, ledger: Ledger) -> Set[str]:
+    """Videos whose labels are not all made: so far, and by this run."""
+    return (existing.unfinished_videos() - ledger.finished_video_ids()) | ledger.unfinished_video_ids()
