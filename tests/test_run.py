@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests import faults
+from tests import make_bad_videos as bad
+from tests.make_videos import noise_scene, numbered_frames, write_video
 from tests.runs import echo_settings, folder_of_videos, job, label, label_ids, rows, two_scenes
 from vidlabel.config import Limits
 from vidlabel.errors import InputError
@@ -93,24 +96,57 @@ def test_other_settings_are_never_mixed_in(videos: Path, tmp_path: Path) -> None
 BAD_STAGES = ("never_returns", "crashes", "killed", "bomb", "surprises", "never_returns_in_frames", "crashes_in_frames")
 
 
+def good_ones(folder: Path) -> set[str]:
+    """Ordinary videos, and odd ones that are videos all the same."""
+    folder_of_videos(folder, 2)
+    write_video(folder / "one_frame.mp4", numbered_frames(1))
+    write_video(folder / "tiny.mp4", numbered_frames(10, 16, 16))
+    write_video(folder / "4k.mp4", noise_scene(3, (90, 120, 40), width=3840, height=2160))
+    bad.truncated(folder)
+    return {path.name for path in folder.iterdir()}
+
+
+def bad_ones(folder: Path) -> set[str]:
+    """Everything else that a folder of videos holds."""
+    folder.mkdir()
+    made = [make(folder) for make in bad.NOT_VIDEOS]
+    made += [
+        make(folder / f"{name}.mp4", str(folder.parent / "good" / "tiny.mp4")) for name, make in bad.POINTERS.items()
+    ]
+    made += [two_scenes(folder / f"{name}.mp4", 50) for name in BAD_STAGES]
+    if os.geteuid():  # root may read anything
+        made.append(bad.unreadable(folder))
+    return {path.name for path in made} | {"missing.mp4"}
+
+
 def test_one_bad_file_costs_itself_only(tmp_path: Path) -> None:
-    folder, out = folder_of_videos(tmp_path / "videos", 3), tmp_path / "labels.parquet"
-    for name in BAD_STAGES:
-        two_scenes(folder / f"{name}.mp4", 50)
+    good, wrong = good_ones(tmp_path / "good"), bad_ones(tmp_path / "bad")
+    out, manifest, limit = tmp_path / "labels.parquet", tmp_path / "all.csv", 6
+    names = sorted([f"good/{name}" for name in good] + [f"bad/{name}" for name in wrong], key=lambda name: name[-7:])
+    manifest.write_text("video\n" + "".join(f"{name}\n" for name in names))
     started = time.monotonic()
-    limits = Limits(num_workers=2, seconds_per_video=3, batch_size=2)
-    summary = label(folder, job(out, limits=limits, stages=faults.STAGES))
-    assert time.monotonic() - started < 60
+    limits = Limits(num_workers=2, seconds_per_video=limit, batch_size=2)
+    summary = label(manifest, job(out, limits=limits, stages=faults.STAGES))
+    num_hanging = sum("never_returns" in name for name in BAD_STAGES)
+    assert time.monotonic() - started < num_hanging * (limit + 5) + 60
     assert summary.exit_code == 3
-    assert {row["video_path"] for row in rows(out)} == {f"video{n:03}.mp4" for n in range(3)}
+    assert {Path(str(row["video_path"])).name for row in rows(out)} == good
+    assert {"damaged"} == {flag for row in rows(out) if "truncated" in str(row["video_path"]) for flag in row["flags"]}  # type: ignore[attr-defined]
     reasons = {name: str(line["reason"]) for name, line in failures(out).items()}
-    assert set(reasons) == {f"{name}.mp4" for name in BAD_STAGES}
-    assert "time limit" in reasons["never_returns.mp4"]
-    assert "time limit" in reasons["never_returns_in_frames.mp4"]
-    assert "SIGSEGV" in reasons["crashes.mp4"]
-    assert "SIGKILL" in reasons["killed.mp4"]
-    assert "memory limit" in reasons["bomb.mp4"]
-    assert "ZeroDivisionError" in reasons["surprises.mp4"]
+    assert set(reasons) == wrong
+    for name, reason in {
+        "never_returns": "time limit of 6 s",
+        "never_returns_in_frames": "time limit of 6 s",
+        "crashes": "SIGSEGV",
+        "killed": "SIGKILL",
+        "bomb": "memory limit",
+        "surprises": "ZeroDivisionError",
+        "hls": "an HLS playlist",
+        "no-moov": "without its index",
+        "audio": "no video stream",
+        "missing": "no such file",
+    }.items():
+        assert reason in reasons[f"{name}.mp4"]
 
 
 def test_missing_file_is_a_failure_and_is_labelled_when_it_appears(tmp_path: Path) -> None:
