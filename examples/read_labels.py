@@ -5,17 +5,21 @@ import textwrap
 
 import pandas as pd
 
-COLUMNS = ["video_path", "start_seconds", "end_seconds", "caption", "flags"]
+WIDTH = 70  # of the caption column
 
 
 def main(path: str, count: int = 20) -> None:
     labels = pd.read_parquet(path)
-    for row in labels[COLUMNS].head(count).itertuples():
-        span = f"{row.start_seconds:7.2f} - {row.end_seconds:5.2f} s"
-        caption = textwrap.fill(row.caption, 76, initial_indent="    ", subsequent_indent="    ")
-        flags = f"  [{', '.join(row.flags)}]" if len(row.flags) else ""
-        print(f"{row.video_path:28} {span}{flags}\n{caption}")
-    print(f"{len(labels)} labels in {path}; all columns: {', '.join(labels.columns)}")
+    left = max([len("video"), *labels.video_path.head(count).str.len()])
+    print(f"{'video':{left}}  {'seconds':>15}  caption")
+    print(f"{'-' * left}  {'-' * 15}  {'-' * WIDTH}")
+    for row in labels.head(count).itertuples():
+        span = f"{row.start_seconds:6.2f} - {row.end_seconds:6.2f}"
+        first, *more = textwrap.wrap(row.caption, WIDTH) or [""]
+        print(f"{row.video_path:{left}}  {span}  {first}")
+        for line in more:
+            print(" " * (left + 19) + line)
+    print(f"{len(labels)} labels in {path}")
 
 
 if __name__ == "__main__":

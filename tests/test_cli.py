@@ -82,7 +82,9 @@ def test_readme_commands_are_commands_with_their_options() -> None:
     assert lines
     for line in lines:
         words = shlex.split(line.split(" #")[0])
-        name = next((name for name in sorted(COMMANDS, key=len, reverse=True) if line.startswith(name + " ")), None)
+        name = next(
+            (name for name in sorted(COMMANDS, key=len, reverse=True) if f"{line} ".startswith(f"{name} ")), None
+        )
         assert name is not None, line
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}  # type: ignore[attr-defined]
         used = {word.split("=")[0] for word in words if word.startswith("--")}
@@ -91,7 +93,7 @@ def test_readme_commands_are_commands_with_their_options() -> None:
 
 WRONG: list[tuple[list[str], str]] = [
     (["caption", "nowhere", "--out", "l.parquet", "--model", "echo"], r"nowhere: cannot be opened"),
-    (["caption", "v", "--out", "l.csv", "--model", "echo"], r"--out l\.csv: labels go to a \.parquet"),
+    (["caption", "v", "--out", "l.csv", "--model", "echo"], r"l\.csv: labels are in a \.parquet"),
     (["caption", "v", "--out", "l.parquet", "--model", "nope"], r"--model nope: neither a folder nor one of"),
     (["caption", "v", "--out", "l.parquet"], r"vidlabel models pull mistral.*\(about 17 GB\)"),
     (["caption", "v", "--out", "l.parquet", "--model", "echo", "--prompts", "nope"], r"--prompts nope: no such pool"),
