@@ -41,23 +41,24 @@ def merge(
     incomplete_videos: Iterable[str] = (),
     *,
     has_spans: bool = False,
+    replacing: bool = False,
     chunk_rows: int = CHUNK_ROWS,
 ) -> int:
     """Merges the parts in the work folder into the output and removes them; returns how many rows were new.
 
     `incomplete_videos` are those of the whole output, so earlier ones that this run did not finish belong in it;
-    `has_spans` likewise.
+    `has_spans` likewise. `replacing`: the labels that are there go, at the moment when the new ones are whole.
     """
-    old = read_info(output)
+    old = None if replacing else read_info(output)
     paths = part_paths(output.work)
-    masks = _new_rows(output, paths)
+    masks = _new_rows(None if replacing else output, paths)
     known = old.kinds if old else {}
     if output.kind == "jsonl" and old:
         known = widen_kinds(output.path, known)  # other tools may have added columns
     kinds = unify_columns(known, _kinds_of(paths))
     info = OutputInfo(settings.to_json(), frozenset(incomplete_videos), kinds, has_spans)
     num_new = sum(int(mask.sum()) for mask in masks)
-    if old != info or num_new:  # else not a byte would change, and a large file is not copied for nothing
+    if replacing or old != info or num_new:  # else not a byte would change, and a large file is not copied for nothing
         chunks = (_finished(chunk, kinds) for chunk in _chunks(paths, masks, chunk_rows))
         write = {"parquet": _write_parquet, "jsonl": _write_jsonl, "folder": _write_folder}[output.kind]
         write(output, old, info, chunks)
@@ -69,7 +70,7 @@ def merge(
 def _write_parquet(output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table]) -> None:
     schema = _schema(info.kinds).with_metadata(info.to_metadata())
     with whole_file(output.path) as beside, _parquet_writer(beside, schema) as writer:
-        for path in label_files(output):
+        for path in label_files(output) if old else ():
             _copy(path, writer, info.kinds)
         for chunk in chunks:
             _write_table(writer, chunk)
@@ -93,20 +94,23 @@ def _write_folder(output: Output, old: OutputInfo | None, info: OutputInfo, chun
     schema = _schema(info.kinds)
     own = schema.with_metadata({name: info.to_metadata()[name] for name in ("vidlabel.settings", "vidlabel.version")})
     files = label_files(output)
-    for path in files:
+    for path in files if old else ():
         if not pq.read_schema(path).equals(schema, check_metadata=False):
             with whole_file(path) as beside, _parquet_writer(beside, own) as writer:
                 _copy(path, writer, info.kinds)
     number = max((int(path.stem[5:]) for path in files if path.stem[5:].isdecimal()), default=-1) + 1
-    if not files:
+    if not files or not old:
         chunks = _at_least_one(chunks, schema)  # a folder without a file is nothing that readers could open
     for chunk in chunks:
         with whole_file(output.path / f"part-{number:06d}.parquet") as beside, _parquet_writer(beside, own) as writer:
             _write_table(writer, chunk)
         number += 1
+    if not old:
+        for path in files:
+            path.unlink()
 
 
-def _new_rows(output: Output, paths: list[Path]) -> list[Mask]:
+def _new_rows(output: Output | None, paths: list[Path]) -> list[Mask]:
     """For each part, which of its rows the output and the parts before it do not have."""
     numbers = [id_numbers(path, _read(path, ["label_id"])["label_id"]) for path in paths]
     if not numbers:
@@ -114,8 +118,8 @@ def _new_rows(output: Output, paths: list[Path]) -> list[Mask]:
     everything = np.concatenate(numbers)
     new = np.zeros(len(everything), np.bool_)
     new[np.unique(everything, return_index=True)[1]] = True
-    for batch in stored_batches(output, ["label_id"]):
-        new &= ~np.isin(everything, id_numbers(output.path, batch["label_id"]))
+    for batch in stored_batches(output, ["label_id"]) if output else ():
+        new &= ~np.isin(everything, id_numbers("the output", batch["label_id"]))
     return np.split(new, np.cumsum([len(part) for part in numbers])[:-1])
 
 

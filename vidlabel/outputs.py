@@ -205,14 +205,6 @@ def discard_work(output: Output) -> None:
     output.failures.unlink(missing_ok=True)
 
 
-def discard_labels(output: Output) -> None:
-    """Removes the labels, to be called when the parts that take their place are all made and saved."""
-    if output.kind != "parquet":
-        output.side_file.unlink(missing_ok=True)  # first: labels without it are never taken for whole
-    for path in label_files(output):
-        path.unlink()
-
-
 def _visible(folder: Path) -> Iterable[Path]:
     return (entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "_")))
 

@@ -16,7 +16,7 @@ from vidlabel.failures import FailureLog
 from vidlabel.ledger import Ledger
 from vidlabel.lock import locked
 from vidlabel.merge import merge
-from vidlabel.outputs import Output, begin_work, discard_labels, discard_work, is_replacing, remove_work
+from vidlabel.outputs import Output, begin_work, discard_work, is_replacing, remove_work
 from vidlabel.parts import part_writer
 from vidlabel.pipeline import Stages
 from vidlabel.plan import RetryPolicy, make_plan
@@ -71,10 +71,8 @@ def _run(videos: Sequence[Video], job: Job, existing: Existing, failures: Failur
         ledger = _open_ledger(stack, job, existing, failures, policy, stop)
         waited = _execute(plan.pending[: job.limit], ledger, job)
     if stop.signal_number is None:
-        if replacing:
-            discard_labels(job.output)
         has_spans = existing.has_spans or any(video.span is not None for video in plan.pending)
-        merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans)
+        merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans, replacing=replacing)
         remove_work(job.output)
     return Summary(
         num_done_before=plan.num_done,
