@@ -1,0 +1,195 @@
+"""What is true of a `shapes` scene, in words: captions of three lengths, and questions with their answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from vidlabel.train.shapes_asking import caption_instruction
+from vidlabel.train.shapes_world import COLOURS, SHAPES, Motion, Scene, Thing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Style = Literal["plain", "short", "detailed"]
+Asked = tuple[str, str]  # question, answer
+
+DOES: dict[Motion, str] = {
+    "left": "moves to the left",
+    "right": "moves to the right",
+    "up": "moves up",
+    "down": "moves down",
+    "still": "stands still",
+    "appears": "appears",
+    "disappears": "disappears",
+}
+DOES_BRIEFLY = {**DOES, "left": "moves left", "right": "moves right"}
+_NUMBERS = {1: "one shape", 2: "two shapes"}
+
+
+def caption(scene: Scene, style: Style) -> str:
+    """Every thing with its colour, shape and motion, and what the voice says if it says anything."""
+    if style == "short":
+        parts = [f"a {thing.colour} {thing.shape} {DOES_BRIEFLY[thing.motion]}" for thing in scene.things]
+        parts += [f"a voice says {_spoken(scene)}"] if scene.cues else []
+        text = " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"
+        return _sentence(text.replace("a orange", "an orange"))
+    if style == "detailed":
+        whole = f"There {'is' if len(scene.things) == 1 else 'are'} {_NUMBERS[len(scene.things)]} on a "
+        sentences = [f"{whole}{scene.backdrop} background."]
+        sentences += [_sentence(f"a {t.size} {t.colour} {t.shape} {DOES[t.motion]}") for t in scene.things]
+    else:
+        sentences = [_sentence(" and ".join(f"{_named(thing)} {DOES[thing.motion]}" for thing in scene.things))]
+    return " ".join([*sentences, *([spoken_sentence(scene)] if scene.cues else [])])
+
+
+def spoken_sentence(scene: Scene) -> str:
+    return f"A voice says {_spoken(scene)}."
+
+
+def _spoken(scene: Scene) -> str:
+    return ", then ".join(f'"{cue.text}"' for cue in scene.cues)
+
+
+def captions(scene: Scene, random: np.random.Generator) -> Asked:
+    """An instruction to describe, in some wording or language, and the caption of the length that it asks for."""
+    style: Style = ("plain", "short", "detailed")[int(random.choice(3, p=(0.5, 0.25, 0.25)))]
+    return caption_instruction(style, random), caption(scene, style)
+
+
+def question(scene: Scene, random: np.random.Generator) -> Asked:
+    """One question about the scene, of a kind drawn at random, and its answer."""
+    kinds = (
+        _colour,
+        _shape,
+        motion_question,
+        motion_question,
+        _event,
+        _count,
+        speech_question,
+        speech_question,
+        _backdrop,
+        _size,
+        _existence,
+    )
+    return kinds[int(random.integers(len(kinds)))](scene, random)
+
+
+def _colour(scene: Scene, random: np.random.Generator) -> Asked:
+    thing = _any(scene, random)
+    what = thing.shape if _tells(scene, thing) or random.random() < 0.5 else "shape"
+    colour = _pick(random, "colour", "color")
+    asked = _pick(
+        random,
+        f"What {colour} is the {what}?",
+        f"Which {colour} does the {what} have?",
+        f"What is the {colour} of the {what}?",
+    )
+    same = [thing.colour for thing in scene.things if what in ("shape", thing.shape)]
+    return asked, f"It is {same[0]}." if len(same) == 1 else f"One is {same[0]} and one is {same[1]}."
+
+
+def _shape(scene: Scene, random: np.random.Generator) -> Asked:
+    thing = _any(scene, random)
+    what = f"{thing.colour} {_pick(random, 'object', 'thing', 'shape')}"
+    asked = _pick(
+        random, f"What shape is the {what}?", f"What is the shape of the {what}?", f"Which shape does the {what} have?",
+        f"What is the {what}?",
+    )  # fmt: skip
+    return asked, f"It is a {thing.shape}."
+
+
+def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    asked = _pick(
+        random, f"Which direction does {what} move?", f"In which direction does {what} move?", f"Where does {what} go?",
+        f"What does {what} do?", f"What happens to {what}?", f"How does {what} move?", f"Which way does {what} move?",
+        f"Does {what} move?",
+    )  # fmt: skip
+    return asked, f"It {DOES[thing.motion]}."
+
+
+def _event(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    asked = _pick(
+        random, f"Does {what} appear or disappear?", f"Does {what} disappear?", f"Does {what} appear?",
+        f"Is {what} there all the time?",
+    )  # fmt: skip
+    there = thing.motion not in ("appears", "disappears")
+    return asked, "It is there all the time." if there else f"It {DOES[thing.motion]}."
+
+
+def _count(scene: Scene, random: np.random.Generator) -> Asked:
+    what = _pick(random, "shapes", "objects", "things")
+    asked = _pick(
+        random, f"How many {what} are there?", f"How many {what} can be seen?", f"How many {what} do you see?",
+        f"What is the number of {what}?",
+    )  # fmt: skip
+    return asked, f"There {'is' if len(scene.things) == 1 else 'are'} {_NUMBERS[len(scene.things)]}."
+
+
+def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
+    asked = _pick(
+        random, "What is said?", "What does the voice say?", "What is said in the video?", "What do you hear?",
+        "Which words are spoken?", "What does the subtitle say?", "What is being said in this clip?",
+        "Does anyone speak?", "What is spoken?",
+    )  # fmt: skip
+    return asked, spoken_sentence(scene) if scene.cues else "Nothing is said."
+
+
+def _backdrop(scene: Scene, random: np.random.Generator) -> Asked:
+    asked = _pick(
+        random, "What is the background like?", "Is the background dark or light?",
+        "What does the background look like?",
+        "What background is there?",
+    )  # fmt: skip
+    return asked, f"The background is {scene.backdrop}."
+
+
+def _size(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    asked = _pick(random, f"How big is {what}?", f"Is {what} large or small?", f"What size is {what}?")
+    return asked, f"It is {thing.size}."
+
+
+def _existence(scene: Scene, random: np.random.Generator) -> Asked:
+    """Half the time of something that is there; else of something that differs in colour, shape or both."""
+    thing = _any(scene, random)
+    colour, shape = thing.colour, thing.shape
+    if random.random() < 0.5:
+        colour = str(random.choice(list(COLOURS)))
+        shape = shape if random.random() < 0.5 else SHAPES[int(random.integers(len(SHAPES)))]
+    there = any((thing.colour, thing.shape) == (colour, shape) for thing in scene.things)
+    asked = _pick(random, "Is there a {}?", "Can you see a {}?", "Does the video show a {}?").format(
+        f"{colour} {shape}"
+    )
+    return asked.replace("a orange", "an orange"), "Yes." if there else "No."
+
+
+def _any(scene: Scene, random: np.random.Generator) -> Thing:
+    return scene.things[int(random.integers(len(scene.things)))]
+
+
+def _the(scene: Scene, random: np.random.Generator) -> tuple[Thing, str]:
+    """A thing, and words that point at it alone."""
+    thing = _any(scene, random)
+    names = [f"the {thing.colour} {thing.shape}", f"the {thing.colour} {_pick(random, 'object', 'shape', 'one')}"]
+    names += [f"the {thing.shape}"] if _tells(scene, thing) else []
+    names += ["the " + _pick(random, "shape", "object"), "it"] if len(scene.things) == 1 else []
+    return thing, _pick(random, *names)
+
+
+def _tells(scene: Scene, thing: Thing) -> bool:
+    """Whether its shape alone says which thing is meant."""
+    return sum(other.shape == thing.shape for other in scene.things) == 1
+
+
+def _named(thing: Thing) -> str:
+    return f"{'an' if thing.colour == 'orange' else 'a'} {thing.colour} {thing.shape}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _pick(random: np.random.Generator, *texts: str) -> str:
+    return texts[int(random.integers(len(texts)))]
