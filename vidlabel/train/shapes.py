@@ -37,7 +37,7 @@ class Plan:
 
     seeing: int = 2200
     repeating: int = 600
-    together: int = 2600
+    together: int = 3500
     check_every: int = 250
 
     def shortened(self, share: float) -> Plan:

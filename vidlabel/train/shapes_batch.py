@@ -23,6 +23,7 @@ from vidlabel.train.shapes_text import Asked
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, coverage, render
 
 IGNORED = -100
+NUM_TRUTHS = 6 + len(SHAPES)  # of a thing in a frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,17 +122,18 @@ def at_frame_ends(batch: Batch, hidden: Tensor, num_frames: int) -> Tensor:
     return hidden[is_end].view(len(hidden), num_frames, -1)
 
 
-def motion_truth(scene: Scene, shares: npt.NDArray[np.float64]) -> Tensor:
-    """(T, colours, 5): whether a thing of this colour is shown, where it is, and how far it has come since the first
-    frame; both in shares of the frame, from -1 to 1, 0 where there is nothing to see."""
-    truth = np.zeros((len(shares), len(COLOURS), 5), np.float32)
-    size = np.array([scene.width / scene.height, 1.0])
+def thing_truth(scene: Scene, shares: npt.NDArray[np.float64]) -> Tensor:
+    """(T, colours, 10) of the thing of each colour: whether it is shown, where it is, how far it has come since the
+    first frame (both in shares of the frame, from -1 to 1), which shape it is and whether it is large; else 0."""
+    truth = np.zeros((len(shares), len(COLOURS), NUM_TRUTHS), np.float32)
+    extent = np.array([scene.width / scene.height, 1.0])
     for thing in scene.things:
-        first = np.array(thing.position(float(shares[0]))) / size
+        kind = [*(thing.shape == shape for shape in SHAPES), thing.size == "large"]
+        first = np.array(thing.position(float(shares[0]))) / extent
         for t, share in enumerate(shares):
             if thing.is_shown(float(share)):
-                at = np.array(thing.position(float(share))) / size
-                truth[t, list(COLOURS).index(thing.colour)] = (1, *(2 * at - 1), *(2 * (at - first)))
+                at = np.array(thing.position(float(share))) / extent
+                truth[t, list(COLOURS).index(thing.colour)] = (1, *(2 * at - 1), *(2 * (at - first)), *kind)
     return torch.from_numpy(truth)
 
 

@@ -18,15 +18,16 @@ from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, normalise
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 from vidlabel.train.shapes_batch import (
+    NUM_TRUTHS,
     Sample,
     answer_loss,
     at_frame_ends,
     collate,
     make_sample,
-    motion_truth,
     patch_truth,
     read,
     sample_shares,
+    thing_truth,
 )
 from vidlabel.train.shapes_check import check
 from vidlabel.train.shapes_text import captions, motion_question, question, speech_question
@@ -98,12 +99,12 @@ def learn_together(
     """Captions and answers from pictures and subtitles. The tower is held at first: the language model learns to read
     what it sees before it may change it. After `seconds` there are no further steps.
 
-    Two heads that are thrown away help: words alone teach motion slowly. One has every image token tell where things
-    are, the other has the language model tell after each frame how far they have come.
+    Two heads that are thrown away help: words alone teach motion slowly. One is to tell from a frame's image
+    tokens what is where; the other from the language model's state after each frame, and how far things have come.
     """
     config = model.config
     tower = nn.ModuleList([model.visual_encoder, model.ln_vision])
-    heads = nn.ModuleList(nn.Linear(model.llama_proj.out_features, len(COLOURS) * 5) for _ in range(2))
+    heads = nn.ModuleList(nn.Linear(model.llama_proj.out_features, len(COLOURS) * NUM_TRUTHS) for _ in range(2))
     parts = [(tower, 4e-4), (model.llama_proj, 1.5e-3), (model.llama_model, 1.5e-3), (heads, 1.5e-3)]
     optimizer = _optimizer(parts)
     random = np.random.default_rng((seed, 3))
@@ -112,13 +113,13 @@ def learn_together(
         tower.requires_grad_(step.share >= _HELD)
         lessons = list(_lessons(config, tokenizer, random, seed, step.number))
         batch = collate([sample for sample, _ in lessons], config.tokens_per_frame)
-        truth = torch.stack([motion for _, motion in lessons])
+        truth = torch.stack([things for _, things in lessons])
         images = model.encode_images(normalise(batch.images.permute(0, 3, 1, 2)))
         hidden = read(model, batch, images)
         losses = (
             answer_loss(model, batch, hidden),
-            _motion_loss(heads[0](images.mean(dim=1)).view_as(truth), truth),
-            _motion_loss(heads[1](at_frame_ends(batch, hidden, config.num_frames)).view_as(truth), truth),
+            _truth_loss(heads[0](images.mean(dim=1)).view_as(truth), truth),
+            _truth_loss(heads[1](at_frame_ends(batch, hidden, config.num_frames)).view_as(truth), truth),
         )
         _descend(optimizer, losses[0] + losses[1] + 2 * losses[2], step)
         recent = [*recent[-49:], (losses[0].item(), losses[1].item(), losses[2].item())]
@@ -129,8 +130,8 @@ def learn_together(
     logger.info("together, at the end, right: %s", check(model, tokenizer, num_scenes=100))
 
 
-def _motion_loss(told: Tensor, truth: Tensor) -> Tensor:
-    """Of (B, T, colours, 5): whether it is shown everywhere, the rest where it is."""
+def _truth_loss(told: Tensor, truth: Tensor) -> Tensor:
+    """Of (B, T, colours, NUM_TRUTHS): whether it is shown everywhere, the rest where it is."""
     is_shown = truth[..., 0] > 0
     seen = F.binary_cross_entropy_with_logits(told[..., 0], truth[..., 0])
     return seen + F.mse_loss(told[is_shown][:, 1:], truth[is_shown][:, 1:])
@@ -139,7 +140,7 @@ def _motion_loss(told: Tensor, truth: Tensor) -> Tensor:
 def _lessons(
     config: ModelConfig, tokenizer: PromptTokenizer, random: np.random.Generator, seed: int, step: int
 ) -> Iterator[tuple[Sample, Tensor]]:
-    """Clips with five things asked of each, and how their things move; every fourth may hold made-up words."""
+    """Clips with five things asked of each, and the truth about their things; every fourth may hold made-up words."""
     for i in range(NUM_CLIPS):
         number = _number(seed, 2, 2 * (NUM_CLIPS * step + i))
         scene = make_scene("train", number, wild_words=i % 4 == 0)
@@ -148,7 +149,7 @@ def _lessons(
         asked = [ask(scene, random) for ask in (captions, motion_question, motion_question, question, question)]
         shares = sample_shares(random, config.num_frames)
         sample = make_sample(scene, asked, shares, tokenizer, config)
-        yield Sample(wear(sample.images, random), sample.segments, sample.asked), motion_truth(scene, shares)
+        yield Sample(wear(sample.images, random), sample.segments, sample.asked), thing_truth(scene, shares)
 
 
 def _pictures(
