@@ -30,7 +30,8 @@ class EchoCaptioner:
             clip, frames = asked.clip, asked.frames
             num_frames, height, width, _ = frames.images.shape
             spoken = " ".join(cue.text for cue in frames.cues)
-            red, green, blue = (round(float(level)) for level in frames.images.mean(axis=(0, 1, 2)))
+            # of every 64th pixel: a mean of all of them would cost a sixth of what decoding them costs
+            red, green, blue = (round(float(level)) for level in frames.images[:, ::8, ::8].mean(axis=(0, 1, 2)))
             seen = (
                 f"echo of clip {clip.clip_id}, {clip.start_seconds:.3f} to {clip.end_seconds:.3f} s "
                 f"of {clip.video.path}: {num_frames} frames of {width}x{height}, mean colour {red} {green} {blue}"
