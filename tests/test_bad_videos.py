@@ -156,16 +156,14 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("decoder", ["pyav", "decord"])
-def test_a_name_is_only_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbered_mp4: Path, name: str, decoder: Any
-) -> None:
+def test_a_name_is_only_a_name(tmp_path: Path, numbered_mp4: Path, name: str, decoder: Any) -> None:
     path = tmp_path / name
     path.write_bytes(numbered_mp4.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    for location in (str(path), name):
-        clip = make_clip(location)
-        frames = sample_frames(clip, FrameSettings(4, 48, subtitles="none", decoder=decoder))
-        assert read_numbers(frames.images) == [12, 37, 62, 87]
+    with contextlib.chdir(tmp_path):
+        for location in (str(path), name):
+            clip = make_clip(location)
+            frames = sample_frames(clip, FrameSettings(4, 48, subtitles="none", decoder=decoder))
+            assert read_numbers(frames.images) == [12, 37, 62, 87]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")

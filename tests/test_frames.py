@@ -230,7 +230,8 @@ import torch
 from tests.make_videos import make_clip
 from vidlabel.config import FrameSettings
 from vidlabel.errors import VideoError
-from vidlabel.frames import limit_memory, sample_frames
+from vidlabel.decoders.memory import limit_memory
+from vidlabel.frames import sample_frames
 torch.set_num_threads(1)
 wanted = FrameSettings(4, 224, subtitles="none")
 clip = make_clip({str(big)!r})

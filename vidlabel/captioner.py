@@ -22,6 +22,16 @@ class Captioner(Protocol):
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]: ...
 
 
+class Feed(Protocol):
+    """Clips that come as they are decoded. A captioner with other work to do asks first whether it would wait."""
+
+    def __iter__(self) -> Iterator[AskedClip]: ...
+
+    def would_wait(self) -> bool:
+        """Whether the next clip is still to be decoded, so that pulling it would block."""
+        ...
+
+
 class EchoCaptioner:
     """Says back what it was given: for trying a pipeline, its speed and its plumbing without weights."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from vidlabel.config import FrameSettings
 from vidlabel.data import Clip, Cue, Frames, Video
 from vidlabel.decoders import Damage, TimedFrame, decord, pyav, reference_facts
-from vidlabel.decoders.memory import is_memory_fault, limit_memory, memory_error
+from vidlabel.decoders.memory import is_memory_fault, memory_error
 from vidlabel.errors import VideoError
 from vidlabel.picking import even_targets, every, nearest
 from vidlabel.reference_sampling import reference_interval
@@ -26,8 +26,6 @@ from vidlabel.subtitles import cut_cues, find_cues
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-__all__ = ["limit_memory", "sample_frames"]
 
 DECODERS = {"pyav": pyav.decode_span, "decord": decord.decode_span}
 WHOLE_SECONDS = 0.01  # a clip that much shorter than its video is still all of it
@@ -127,8 +125,7 @@ def _cues(clip: Clip, settings: FrameSettings) -> tuple[tuple[Cue, ...], str]:
     return cut_cues(cues, clip.start_seconds, clip.end_seconds), source
 
 
-@lru_cache(
-    maxsize=4
-)  # the clips of a video follow each other, and a text track is found only by reading the whole file
+# the clips of a video follow each other, and a text track is found only by reading the whole file
+@lru_cache(maxsize=4)
 def _all_cues(video: Video, changed_ns: int) -> tuple[tuple[Cue, ...], str]:
     return find_cues(video)

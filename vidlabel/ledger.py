@@ -82,7 +82,7 @@ class Ledger:
         planned = [(clip, questions) for clip in clips if (questions := self._open_questions(clip))]
         self._num_open[video] = sum(len(questions) for _, questions in planned)
         if not planned:
-            self._video_finished(video)
+            self.num_videos += 1
         return planned
 
     def asked(self, asked: AskedClip) -> None:
@@ -94,7 +94,7 @@ class Ledger:
     def video_failed(self, video: Video, stage: Stage, error: VideoError) -> None:
         self._record(failed_id(video), video, stage, error)
         self._num_open[video] = 0
-        self._video_finished(video)
+        self.num_videos += 1
 
     def clip_failed(self, clip: Clip, questions: tuple[Question, ...], stage: Stage, error: VideoError) -> None:
         self._record(clip.clip_id, clip.video, stage, error)
@@ -163,10 +163,7 @@ class Ledger:
     def _questions_closed(self, video: Video, count: int) -> None:
         self._num_open[video] -= count
         if self._num_open[video] == 0:
-            self._video_finished(video)
-
-    def _video_finished(self, video: Video) -> None:
-        self.num_videos += 1
+            self.num_videos += 1
 
     def _record(self, failed: str, video: Video, stage: Stage, error: VideoError) -> None:
         self.reasons[error.reason] += 1

@@ -109,9 +109,9 @@ def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
     """Ask everything; returns the seconds that the captioner waited for frames."""
     if not pending:
         return 0.0
-    captioner = job.load_captioner()
     limits = job.limits
     with (
+        ExitStack() as stack,
         Progress(total_videos=len(pending), log_format=job.log_format) as progress,
         DecodeWorkers[Task](num_workers=limits.num_workers, memory_mb=limits.memory_mb) as workers,
     ):
@@ -126,7 +126,9 @@ def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
                 num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures
             ),
         )
-        for answer in captioner.answer(feed):
+        stack.callback(feed.close)
+        feed.start()  # decoding begins while the model is loaded
+        for answer in job.load_captioner().answer(feed):
             ledger.answered(answer)
         if not ledger.stopping():
             ledger.unanswered()

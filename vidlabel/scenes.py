@@ -10,15 +10,14 @@ import itertools
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from vidlabel.config import SceneSettings
 from vidlabel.data import Clip, Video, VideoInfo, clip_id_for
-from vidlabel.decoders import probe, small_frames
+from vidlabel.decoders import probe_start, small_frames
 from vidlabel.detectors import find_transitions
 from vidlabel.errors import VideoError
 
@@ -29,21 +28,21 @@ _ROUNDING = 1e-9  # seconds: what adding up may cost; a scene of exactly the max
 
 def find_clips(video: Video, settings: SceneSettings) -> list[Clip]:
     """The clips of a video, in order and apart; at least one. VideoError where there is nothing to be had."""
-    info = probe(video.location)
+    info, start = probe_start(video.location)
+    claimed = (start, start + (info.video_seconds or _frame_seconds(info)))  # where the file says that it ends
     if video.span is not None:
-        return [_asked_clip(video, info)]
+        return [_asked_clip(video, info, claimed)]
     if settings.split == "scenes":
         bounds = _detected(video, info, settings)
     else:
-        longest = settings.max_clip_seconds if settings.split == "fixed" else math.inf
-        bounds = cut_to_length([_claimed(video, info)], longest)
+        bounds = cut_to_length([claimed], settings.max_clip_seconds if settings.split == "fixed" else math.inf)
     return [Clip(clip_id_for(video, start, end), video, info, start, end) for start, end in bounds]
 
 
-def _asked_clip(video: Video, info: VideoInfo) -> Clip:
+def _asked_clip(video: Video, info: VideoInfo, claimed: Bounds) -> Clip:
     span = video.span
     assert span is not None
-    start, (first, last) = span.start_seconds, _claimed(video, info)
+    start, (first, last) = span.start_seconds, claimed
     if start >= last:
         raise VideoError(f"its clip starts at {start:.3f} s, but the video ends at {last:.3f} s", permanent=True)
     end = last if span.end_seconds is None else min(span.end_seconds, last)
@@ -53,27 +52,11 @@ def _asked_clip(video: Video, info: VideoInfo) -> Clip:
     return Clip(clip_id_for(video, start, span.end_seconds), video, info, start, end)
 
 
-def _claimed(video: Video, info: VideoInfo) -> Bounds:
-    """From the first frame to where the file says that the last one ends; only the first is decoded."""
-    with closing(_small_frames(video)) as frames:
-        first, _ = next(frames)
-    return first, first + (info.video_seconds or _frame_seconds(info))
-
-
-def _small_frames(video: Video) -> Generator[tuple[float, npt.NDArray[np.uint8]], None, None]:
-    frames = small_frames(video.location)
-    first = next(frames, None)
-    if first is None:
-        raise VideoError("no frame could be decoded", permanent=True)
-    yield first
-    yield from frames
-
-
 def _detected(video: Video, info: VideoInfo, settings: SceneSettings) -> list[Bounds]:
     pts = array("d")  # seconds of every frame: 8 bytes each, all that is kept of a long video
 
     def images() -> Iterator[npt.NDArray[np.uint8]]:
-        for seconds, image in _small_frames(video):
+        for seconds, image in small_frames(video.location):
             pts.append(seconds)
             yield image
 

@@ -15,8 +15,8 @@ from vidlabel.atomic import whole_file
 from vidlabel.columns import arrow_type, convert, kind_of, unify
 from vidlabel.config import Limits, SceneSettings
 from vidlabel.data import Clip, Video
-from vidlabel.errors import InputError, VideoError
-from vidlabel.executors.local import each_scenes
+from vidlabel.errors import InputError
+from vidlabel.executors.local import SceneFailure, each_scenes
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
 from vidlabel.jsonl import json_line
@@ -53,6 +53,7 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
     """Find the clips of all videos and write them. Raises InputError and LockedError."""
     output = Output(job.out, "parquet")  # for the names of its work folder and failures file
     found: dict[int, list[Clip]] = {}
+    num_clips = 0
     reasons: Counter[str] = Counter()
     started = time.monotonic()
     with locked(output.work), FailureLog(output.failures) as failures, ExitStack() as stack:
@@ -72,13 +73,13 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
             )
             for index, result in results:
                 video = videos[index]
-                if isinstance(result, VideoError):
-                    reasons[result.reason] += 1
-                    failures.add(failure_of(failed_id(video), video, "scenes", result))
+                if isinstance(result, SceneFailure):
+                    reasons[result.error.reason] += 1
+                    failures.add(failure_of(failed_id(video), video, result.stage, result.error))
                 else:
                     found[index] = result
+                    num_clips += len(result)
                     failures.remove(failed_id(video))
-                num_clips = sum(map(len, found.values()))
                 progress.update(
                     num_videos=len(found) + reasons.total(), num_clips=num_clips, num_failures=reasons.total()
                 )
@@ -90,7 +91,7 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
     return Summary(
         num_videos=len(found) + reasons.total(),
         num_left=len(videos) - len(found) - reasons.total(),
-        num_clips=sum(map(len, found.values())),
+        num_clips=num_clips,
         reasons=reasons,
         seconds=time.monotonic() - started,
         signal_number=stop.signal_number,

@@ -4,8 +4,17 @@ What comes out is in seconds of presentation time, as true as the file tells it;
 and no other file or address is ever opened, whatever that file says.
 """
 
-from vidlabel.decoders.probing import probe, reference_facts
+from vidlabel.decoders.probing import probe, probe_start, reference_facts
 from vidlabel.decoders.pyav import Damage, TimedFrame, decode_span, small_frames
 from vidlabel.decoders.text import text_track
 
-__all__ = ["Damage", "TimedFrame", "decode_span", "probe", "reference_facts", "small_frames", "text_track"]
+__all__ = [
+    "Damage",
+    "TimedFrame",
+    "decode_span",
+    "probe",
+    "probe_start",
+    "reference_facts",
+    "small_frames",
+    "text_track",
+]

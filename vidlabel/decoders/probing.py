@@ -5,26 +5,32 @@ from __future__ import annotations
 from vidlabel.data import VideoInfo
 from vidlabel.decoders import pictures
 from vidlabel.decoders.containers import OpenVideo, open_video
-from vidlabel.decoders.pyav import Damage, decode_frames, nothing_decoded
+from vidlabel.decoders.pyav import Damage, nothing_decoded, timed_frames
 from vidlabel.errors import VideoError
 
 END_SEEK_SECONDS = (0.0, 10.0, 60.0)  # before the claimed end, tried in turn until a packet is met
 
 
 def probe(location: str) -> VideoInfo:
-    """Size, rate, length and codec; VideoError where it is not a video. One frame is decoded, for its rotation."""
+    """Size, rate, length and codec; VideoError where it is not a video."""
+    return probe_start(location)[0]
+
+
+def probe_start(location: str) -> tuple[VideoInfo, float]:
+    """The same, and the seconds of the first frame, which is decoded: only it tells how it is turned."""
     damage = Damage()
     with open_video(location) as video:
-        first = next(decode_frames(video, damage), None)
+        first = next(timed_frames(video, damage), None)
         if first is None:
             raise nothing_decoded(damage)
-        width, height = pictures.shown_size(first)
+        first_seconds, frame = first
+        width, height = pictures.shown_size(frame)
         rate = video.stream.average_rate or video.stream.guessed_rate
         codec = video.stream.codec_context.codec.canonical_name
         seconds = video.claimed_seconds
     if seconds is None:
         seconds = _read_seconds(location)
-    return VideoInfo(width, height, float(rate) if rate else 0.0, seconds, codec)
+    return VideoInfo(width, height, float(rate) if rate else 0.0, seconds, codec), first_seconds
 
 
 def reference_facts(location: str) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Feeds a captioner on this machine: decode workers ahead of it, a bounded number of clips in flight.
 
-A generator, so the captioner's pulling is the clock: workers run ahead until `capacity` clips are ready and then idle.
+The captioner's pulling is the clock: workers run ahead until `capacity` clips are under way or ready, and then idle.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidlabel.config import Limits, SceneSettings, Settings
-from vidlabel.data import AskedClip, Clip, Question, Video
+from vidlabel.data import AskedClip, Clip, Question, Stage, Video
 from vidlabel.errors import VideoError
+from vidlabel.executors.handover import FrameMemory, Sent, sample_into
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.ledger import Ledger
 from vidlabel.pipeline import Stages, time_limit
@@ -29,6 +30,15 @@ class Task:
     video: Video
     clip: Clip | None = None
     questions: tuple[Question, ...] = ()
+    memory: FrameMemory | None = None  # for its frames
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFailure:
+    """Why a video has no clips."""
+
+    stage: Stage
+    error: VideoError
 
 
 class LocalFeed:
@@ -52,31 +62,53 @@ class LocalFeed:
         self._workers = workers
         self._ledger = ledger
         self._on_tick = on_tick
-        self._ready: deque[tuple[Clip, tuple[Question, ...]]] = deque()
+        self._ready: deque[tuple[Clip, tuple[Question, ...]]] = deque()  # to be sampled
+        self._arrived: deque[AskedClip] = deque()  # to be asked
         self._exhausted = False
         # enough to keep every worker busy while the captioner takes a whole batch at once
         self._capacity = 2 * limits.num_workers + limits.batch_size
         self.waited_seconds = 0.0  # time the captioner spent waiting for frames
 
     def __iter__(self) -> Iterator[AskedClip]:
-        pulled = time.monotonic()
-        while not self._ledger.stopping():
-            self._submit()
-            if not len(self._workers):
-                break
-            for task, outcome in self._workers.finished(TICK_SECONDS):
-                asked = self._take(task, outcome)
-                if asked is not None and not self._ledger.stopping():
-                    self._ledger.asked(asked)
-                    self.waited_seconds += time.monotonic() - pulled
-                    yield asked
-                    pulled = time.monotonic()
-            self._on_tick()
-        self.waited_seconds += time.monotonic() - pulled
+        while (asked := self._next()) is not None:
+            self._ledger.asked(asked)
+            yield asked
+
+    def start(self) -> None:
+        """Let the workers begin, before anything is pulled."""
+        self._submit()
+
+    def close(self) -> None:
+        """What is still under way is not wanted any more."""
+        for task in self._workers.in_flight():
+            if task.memory is not None:
+                task.memory.close()
+
+    def would_wait(self) -> bool:
+        """Whether the next clip is still being decoded, so that pulling it would block. See `captioner.Feed`."""
+        if not self._arrived and not self._ledger.stopping():
+            self._advance(0.0)
+        return not self._arrived and bool(len(self._workers)) and not self._ledger.stopping()
+
+    def _next(self) -> AskedClip | None:
+        """The next clip, or None when there are no more or the run is to stop."""
+        began = time.monotonic()
+        self._submit()
+        while not self._arrived and len(self._workers) and not self._ledger.stopping():
+            self._advance(TICK_SECONDS)
+        self.waited_seconds += time.monotonic() - began
+        return self._arrived.popleft() if self._arrived and not self._ledger.stopping() else None
+
+    def _advance(self, wait_seconds: float) -> None:
+        """Take what has finished, waiting at most so long for a first one, and keep the workers busy."""
+        for task, outcome in self._workers.finished(wait_seconds):
+            self._take(task, outcome)
+        self._submit()
+        self._on_tick()
 
     def _submit(self) -> None:
         """Fill the workers: clips first, but keep scenes coming while few clips are known."""
-        while len(self._workers) < self._capacity:
+        while len(self._workers) + len(self._arrived) < self._capacity and not self._ledger.stopping():
             num_scene_tasks = sum(task.clip is None for task in self._workers.in_flight())
             want_scenes = not self._exhausted and len(self._ready) < self._capacity
             if want_scenes and (num_scene_tasks == 0 or not self._ready):
@@ -106,21 +138,28 @@ class LocalFeed:
         if isinstance(seconds, VideoError):  # it was there when its scenes were found
             self._ledger.clip_failed(clip, questions, "open", seconds)
             return
-        task = Task(clip.video, clip, questions)
-        self._workers.submit(task, self._stages.sample_frames, clip, self._settings.frames, seconds=seconds)
+        memory = FrameMemory()
+        sample, settings = self._stages.sample_frames, self._settings.frames
+        task = Task(clip.video, clip, questions, memory)
+        self._workers.submit(task, sample_into, memory.path, sample, clip, settings, seconds=seconds)
 
-    def _take(self, task: Task, outcome: object) -> AskedClip | None:
-        """The asked clip, if that is what a worker has finished."""
-        if isinstance(outcome, VideoError):
-            if task.clip is None:
+    def _take(self, task: Task, outcome: list[Clip] | Sent | VideoError) -> None:
+        """Clips to be sampled, a clip to be asked, or a failure: whatever a worker has finished."""
+        if task.clip is None:
+            if isinstance(outcome, VideoError):
                 self._ledger.video_failed(task.video, "scenes", outcome)
             else:
-                self._ledger.clip_failed(task.clip, task.questions, "frames", outcome)
-            return None
-        if task.clip is None:
-            self._ready.extend(self._ledger.found_clips(task.video, outcome))  # type: ignore[arg-type]
-            return None
-        return AskedClip(task.clip, outcome, task.questions, self._settings.answers.seed)  # type: ignore[arg-type]
+                assert isinstance(outcome, list)
+                self._ready.extend(self._ledger.found_clips(task.video, outcome))
+            return
+        assert task.memory is not None
+        if isinstance(outcome, VideoError):
+            self._ledger.clip_failed(task.clip, task.questions, "frames", outcome)
+        else:
+            assert isinstance(outcome, Sent)
+            frames = task.memory.receive(outcome)
+            self._arrived.append(AskedClip(task.clip, frames, task.questions, self._settings.answers.seed))
+        task.memory.close()
 
 
 def each_scenes(
@@ -132,7 +171,7 @@ def each_scenes(
     workers: DecodeWorkers[int],
     cache: ScenesCache,
     stopping: Callable[[], bool],
-) -> Iterator[tuple[int, list[Clip] | VideoError]]:
+) -> Iterator[tuple[int, list[Clip] | SceneFailure]]:
     """The clips of each video, or why there are none, by index and as they are found."""
     waiting = deque(range(len(videos)))
     while (waiting or len(workers)) and not stopping():
@@ -145,13 +184,15 @@ def each_scenes(
                 continue
             seconds = seconds_for(video, limits)
             if isinstance(seconds, VideoError):
-                yield index, seconds
+                yield index, SceneFailure("open", seconds)
             else:
                 workers.submit(index, stages.find_clips, video, settings, seconds=seconds)
         for index, outcome in workers.finished(TICK_SECONDS):
-            if not isinstance(outcome, VideoError):
+            if isinstance(outcome, VideoError):
+                yield index, SceneFailure("scenes", outcome)
+            else:
                 cache.put(videos[index], outcome)
-            yield index, outcome
+                yield index, outcome
 
 
 def seconds_for(video: Video, limits: Limits) -> float | VideoError:

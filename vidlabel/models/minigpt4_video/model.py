@@ -95,11 +95,6 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float().div(255) - mean) / std
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """uint8 (N, 3, H, W) to (N, 3, size, size), antialiased bicubic; the aspect is not kept, as in the reference."""
-    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-
-
 def pad_left(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Rows (L_i, hidden) to (B, L, hidden) with zero vectors before the shorter ones, and the mask (B, L)."""
     return _pad(rows, left=True)

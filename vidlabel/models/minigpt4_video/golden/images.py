@@ -17,9 +17,10 @@ from vidlabel.models.minigpt4_video.golden.compare import (
     compare,
 )
 from vidlabel.models.minigpt4_video.golden.folder import Golden
-from vidlabel.models.minigpt4_video.model import IMAGENET_STD, MiniGPT4Video, normalise, resize
+from vidlabel.models.minigpt4_video.model import IMAGENET_STD, MiniGPT4Video, normalise
 from vidlabel.models.minigpt4_video.tensors import read_safetensors
 from vidlabel.models.minigpt4_video.vision import interpolate_pos_embed, pool_tokens
+from vidlabel.resizing import resize
 
 
 def check_preprocessing(golden: Golden) -> Iterator[CaseResult]:
@@ -103,7 +104,8 @@ def _check_images(file: Path) -> Iterator[CaseResult]:
 
 def _check_pixels(name: str, images: Tensor, expected: Tensor) -> CaseResult:
     """uint8 (N, H, W, 3) against the reference's normalised (N, 3, S, S), in grey levels."""
-    found = normalise(resize(images.permute(0, 3, 1, 2), expected.shape[-1]))
+    resized = torch.from_numpy(resize(images.numpy(), expected.shape[-1]))
+    found = normalise(resized.permute(0, 3, 1, 2))
     levels = torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255
     result = compare(name, found * levels, expected * levels, GREY_LEVEL_TOLERANCE)
     return (
