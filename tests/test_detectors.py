@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vidlabel.detectors import DETECTORS, Image, check_detectors, find_transitions, join, judge_cuts
@@ -210,6 +210,7 @@ spans = st.tuples(st.integers(0, 200), st.integers(0, 12)).map(lambda pair: Tran
 
 
 @given(st.lists(spans, max_size=12), st.lists(spans, max_size=6), st.integers(0, 9))
+@example([Transition(143, 143), Transition(144, 144)], [Transition(144, 144)], 1)
 def test_joined_transitions_are_apart_and_keep_every_find(
     found: list[Transition], blanks: list[Transition], gap: int
 ) -> None:

@@ -201,4 +201,11 @@ def join(found: list[Transition], blanks: list[Transition], *, gap: int, num_fra
                 joined[-1] = Transition(previous.start, max(previous.end, piece.end)), real or was_real
                 continue
         joined.append((piece, real))
-    return [piece for piece, real in joined if real and piece.start > 0 and piece.end < num_frames]
+    apart: list[Transition] = []
+    for piece in (piece for piece, real in joined if real):
+        # blank pictures may have become part of a transition only after they were set apart from the one before
+        if apart and piece.start - apart[-1].end <= gap:
+            apart[-1] = Transition(apart[-1].start, max(apart[-1].end, piece.end))
+        else:
+            apart.append(piece)
+    return [piece for piece in apart if piece.start > 0 and piece.end < num_frames]
