@@ -1,0 +1,63 @@
+"""How the checks of `quality.py` read a text: its words, and what is left of it outside quotation marks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+SPACELESS = "぀-ヿ㐀-䶿一-鿿豈-﫿"  # scripts without spaces: each character counts as a word
+
+_WORD = re.compile(rf"[{SPACELESS}]|[^\W_{SPACELESS}]+(?:'[^\W_{SPACELESS}]+)*")
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
+_HAS_SPACELESS = re.compile(rf"[{SPACELESS}]")
+_QUOTED = re.compile(
+    r'"[^"]*"|“[^”]*”|「[^」]*」|『[^』]*』|《[^》]*》|«[^»]*»|„[^“”]*[“”]'
+    r"|(?<!\w)['‘][^\n]{1,300}?['’](?!\w)"  # an apostrophe has a letter on both sides, or behind it
+)
+_QUOTE_MARKS = "“「『《«„‘"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text in the forms that the checks need, made once."""
+
+    text: str  # stripped
+    lower: str
+    words: list[str]
+    vocabulary: frozenset[str]
+    spaceless: bool  # has characters of a script without spaces
+    plain: str  # `text` outside quotation marks
+
+
+def read(text: str) -> Reading:
+    text = text.strip()
+    lower = text.lower()
+    if text.isascii():
+        words, spaceless = _ASCII_WORD.findall(lower), False
+        plain = _QUOTED.sub(" ", text) if '"' in text or "'" in text else text
+    else:
+        lower = lower.replace("’", "'")
+        words, spaceless = _WORD.findall(lower), _HAS_SPACELESS.search(lower) is not None
+        has_quotes = '"' in text or "'" in text or any(mark in text for mark in _QUOTE_MARKS)
+        plain = _QUOTED.sub(" ", text) if has_quotes else text
+    return Reading(text, lower, words, frozenset(words), spaceless, plain)
+
+
+def word_set(words: str) -> frozenset[str]:
+    """For the word lists of the checks."""
+    return frozenset(words.split())
+
+
+def words_of(text: str) -> list[str]:
+    """Lower case, without punctuation."""
+    return _WORD.findall(text.lower().replace("’", "'"))
+
+
+@lru_cache(maxsize=4096)  # a run has few instructions and many answers to each
+def question_words(question: str) -> tuple[str, ...]:
+    return tuple(words_of(question))
+
+
+def contains_run(words: list[str], run: tuple[str, ...]) -> bool:
+    return f" {' '.join(run)} " in f" {' '.join(words)} "
