@@ -17,14 +17,20 @@ LAYERS = [
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
     {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifest", "vidlabel.rolling_cues",
      "vidlabel.subtitles", "vidlabel.summary", "vidlabel.jsonl", "vidlabel.failures", "vidlabel.lock",
-     "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.merge"},
+     "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.merge",
+     "vidlabel.quality"},
+    {"vidlabel.tables"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
      "vidlabel.transitions", "vidlabel.scenes", "vidlabel.scenes_cache"},
     {"vidlabel.models"},
+    {"vidlabel.engine"},
+    {"vidlabel.captioners"},
     {"vidlabel.pipeline", "vidlabel.plan", "vidlabel.ledger"},
     {"vidlabel.executors"},
-    {"vidlabel.run", "vidlabel.split", "vidlabel.labelling", "vidlabel.train"},
-    {"vidlabel.cli_options", "vidlabel.cli_models", "vidlabel.cli", "vidlabel.__main__"},
+    {"vidlabel.run", "vidlabel.split", "vidlabel.labelling", "vidlabel.train", "vidlabel.machine",
+     "vidlabel.doctor"},
+    {"vidlabel.cli_options", "vidlabel.cli_models", "vidlabel.cli_labels", "vidlabel.cli_doctor", "vidlabel.cli",
+     "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

@@ -28,18 +28,20 @@ def json_lines(batch: pa.RecordBatch | pa.Table) -> str:
     return "".join(json_line(row) for row in batch.to_pylist())
 
 
-def read_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line as it stands and as a row."""
+def read_lines(path: Path, *, needs_label_id: bool = True) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line as it stands and as a row. Rows of other tools need no `label_id`."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number}: not JSON ({error})") from error
-            if not isinstance(row, dict) or not isinstance(row.get("label_id"), str):
-                raise InputError(f"{path}, line {number}: not a label, which is an object with a label_id")
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}: not a label, which is one JSON object a line")
+            if needs_label_id and not isinstance(row.get("label_id"), str):
+                raise InputError(f"{path}, line {number}: not a label of vidlabel, which has a label_id")
             yield line if line.endswith(b"\n") else line + b"\n", row
 
 

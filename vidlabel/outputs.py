@@ -24,6 +24,7 @@ from vidlabel.config import Settings
 from vidlabel.errors import InputError
 from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
 
+STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
 
 
@@ -83,6 +84,7 @@ class OutputInfo:
         False  # some rows are of spans that a manifest named: rows do not tell that a video is wholly done
     )
     version: str = field(default=vidlabel.__version__, compare=False)  # of the last vidlabel that wrote it
+    is_reworked: bool = False  # by `filter` or `check`: rows that a run made may be missing
 
     def to_metadata(self) -> dict[str, str]:
         """As parquet metadata."""
@@ -102,6 +104,7 @@ class OutputInfo:
             kinds=json.loads(metadata.get(b"vidlabel.extra_kinds", b"{}")),
             has_spans=json.loads(metadata.get(b"vidlabel.has_spans", b"false")),
             version=metadata[b"vidlabel.version"].decode(),
+            is_reworked=bool(json.loads(metadata.get(STEPS.encode(), b"[]"))),
         )
 
     def to_json(self) -> str:
@@ -124,6 +127,7 @@ class OutputInfo:
             kinds=dict(values["extra_kinds"]),
             has_spans=values["has_spans"],
             version=values["version"],
+            is_reworked=bool(values.get(STEPS.removeprefix("vidlabel."))),
         )
 
     def _escaped_videos(self) -> list[str]:

@@ -74,6 +74,11 @@ def read_existing(output: Output, *, replacing: bool = False) -> Existing:
     `replacing`: the parts only, because the output's labels are to be replaced.
     """
     info = None if replacing else read_info(output)
+    if info is not None and info.is_reworked:
+        raise InputError(
+            f"{output.path} is what `vidlabel filter` or `check` made of labels: a run would make again what they left "
+            "out; name the file that the run made, or another --out"
+        )
     numbers: list[Numbers] = [np.empty(0, np.uint64)]
     videos: set[str] = set()
     for batch in stored_batches(output, ["label_id", "video_id"]) if info else ():

@@ -1,0 +1,284 @@
+"""`vidlabel filter`: keeps the labels that meet the rules, and says how many were dropped by which.
+
+Two passes: the first reads the columns that the rules look at and decides every row at one byte each, the second copies
+the rows that stay. So memory is bounded, and a wrong rule is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import vidlabel
+from vidlabel.errors import InputError
+from vidlabel.quality import FLAGS, strip_opening
+from vidlabel.tables.reading import LabelTable, Rows, asked_batches, chunks, form_of, open_table, row_schema
+from vidlabel.tables.texts import languages_of, num_words, said, said_types, text_column_of, text_keys
+from vidlabel.tables.values import FLAGS_TYPE
+from vidlabel.tables.writing import changed, changed_schema, check_out, taken, write_rows
+
+Mask = npt.NDArray[np.bool_]
+
+# flags that come from elsewhere than the checks of a text
+OTHER_FLAGS = ("damaged", "subtitles_shortened")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRules:
+    """What a label must meet to stay. A label that lacks what a rule looks at does not meet it."""
+
+    drop_flags: tuple[str, ...] = ()  # "all": any flag
+    keep_flags: tuple[str, ...] = ()  # these are no reason to drop, whatever `drop_flags` says
+    min_grounding: float | None = None
+    min_logprob: float | None = None
+    min_agreement: float | None = None
+    max_duplicates: int | None = None  # labels with the same text; of answers: and the same question
+    min_words: int | None = None
+    max_words: int | None = None
+    languages: tuple[str, ...] = ()  # en takes en-GB too
+    task: str | None = None
+    strip_openings: bool = False
+    text_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_flags and not self.drop_flags:
+            raise InputError("--keep-flags makes exceptions from --drop-flags: name those too, for example all")
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise InputError(f"--min-words {self.min_words} is above --max-words {self.max_words}: no label meets both")
+        if not self.asked():
+            raise InputError("no rule to filter by; name one, for example --drop-flags all")
+
+    def asked(self) -> dict[str, object]:
+        """The rules that were set."""
+        # 0 is a rule: `in (None, False)` would take it for False
+        return {name: value for name, value in asdict(self).items() if value not in (None, ()) and value is not False}
+
+    @property
+    def scores(self) -> Mapping[str, tuple[str, float]]:
+        """Column -> the option that bounds it, and the bound."""
+        bounds = {
+            "grounding": ("--min-grounding", self.min_grounding),
+            "mean_logprob": ("--min-logprob", self.min_logprob),
+            "agreement": ("--min-agreement", self.min_agreement),
+        }
+        return {name: (option, least) for name, (option, least) in bounds.items() if least is not None}
+
+    @property
+    def reads_text(self) -> bool:
+        return self.strip_openings or any(x is not None for x in (self.max_duplicates, self.min_words, self.max_words))
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """What a filter did."""
+
+    num_rows: int
+    num_kept: int
+    num_stripped: int = 0  # of the kept
+    dropped: Mapping[str, int] = field(default_factory=dict, hash=False)  # reason -> rows it is true of
+    alone: Mapping[str, int] = field(default_factory=dict, hash=False)  # reason -> rows dropped for nothing else
+
+    def to_text(self) -> str:
+        width = max([*map(len, self.dropped), len("dropped in all")]) + 2
+        lines = [f"{'dropped because':{width}}{'labels':>12}{'for that alone':>16}"] if self.dropped else []
+        for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"{reason:{width}}{count:>12,}{self.alone.get(reason, 0):>16,}")
+        for name, count in (("dropped in all", self.num_rows - self.num_kept), ("kept", self.num_kept)):
+            lines.append(f"{name:{width}}{count:>12,}{count / (self.num_rows or 1):>16.1%}")
+        if self.num_stripped:
+            lines.append(f"{'kept, opening off':{width}}{self.num_stripped:>12,}")
+        return "\n".join(lines)
+
+
+def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
+    table = open_table(path)
+    check_out(out, table)
+    types = _asked_types(table, rules)
+    keep, report = _decide(table, types, rules)
+    as_lines = form_of(out) == "jsonl" and table.form == "jsonl"
+    schema = table.schema if as_lines else row_schema(table)
+    if rules.strip_openings:
+        names = {text_column_of(task, rules.text_column) for task in ("caption", "qa")} & set(table.names)
+        replaced = dict.fromkeys(sorted(names), pa.string())
+        if "flags" in table.names:
+            replaced["flags"] = FLAGS_TYPE
+        schema = changed_schema(schema, replaced)
+    step = {
+        "command": "filter",
+        "version": vidlabel.__version__,
+        "rules": json.loads(json.dumps(rules.asked())),
+        "rows": report.num_rows,
+        "kept": report.num_kept,
+        "dropped": dict(report.dropped),
+    }
+    write_rows(out, _kept_rows(table, types, rules, keep, as_lines=as_lines), schema, table, step)
+    return report
+
+
+def _asked_types(table: LabelTable, rules: FilterRules) -> dict[str, pa.DataType]:
+    """The columns that the rules look at; an InputError names the first that is not there."""
+    types: dict[str, pa.DataType] = {}
+    if rules.drop_flags:
+        table.require("flags", "--drop-flags (vidlabel check adds it)")
+    if "flags" in table.names:
+        types["flags"] = FLAGS_TYPE
+    for name, (option, _) in rules.scores.items():
+        table.require(name, option)
+        types[name] = pa.float64()
+    if rules.min_agreement is not None:
+        types["task"] = pa.string()
+    for name, option, asked in (("language", "--language", rules.languages), ("task", "--task", rules.task)):
+        if asked:
+            table.require(name, option)
+            types[name] = pa.string()
+    return types | dict(said_types(table, rules.text_column) if rules.reads_text else {})
+
+
+def _decide(table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules) -> tuple[Mask, FilterReport]:
+    masks: list[Mask] = []
+    keys: list[npt.NDArray[np.int64]] = []
+    dropped: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    seen_flags: set[str] = set()
+    stripped: list[Mask] = []
+    for batch in asked_batches(table, types):
+        if rules.strip_openings:
+            batch, cut = _without_openings(batch, rules)
+            stripped.append(cut)
+        reasons = _reasons(batch, rules)
+        num_reasons = np.sum([*reasons.values(), np.zeros(len(batch), np.bool_)], axis=0)
+        for reason, mask in reasons.items():
+            dropped[reason] += int(mask.sum())
+            alone[reason] += int((mask & (num_reasons == 1)).sum())
+        masks.append(num_reasons == 0)
+        if rules.max_duplicates is not None:
+            keys.append(text_keys(said(batch, rules.text_column)))
+        if rules.drop_flags:
+            seen_flags.update(pc.unique(batch["flags"].flatten()).to_pylist())
+    _refuse_unknown(table, rules, seen_flags)
+    keep = np.concatenate([np.zeros(0, np.bool_), *masks])
+    if rules.max_duplicates is not None and keys:
+        reason = f"more than {rules.max_duplicates} labels with the same text"
+        surplus = keep.copy()
+        surplus[keep] = ~first_of_each(np.concatenate(keys)[keep], rules.max_duplicates)
+        dropped[reason] = alone[reason] = int(surplus.sum())
+        keep &= ~surplus
+    num_stripped = int(keep[np.concatenate(stripped)].sum()) if stripped else 0
+    return keep, FilterReport(len(keep), int(keep.sum()), num_stripped, _above_zero(dropped), _above_zero(alone))
+
+
+def _reasons(batch: pa.RecordBatch, rules: FilterRules) -> dict[str, Mask]:
+    """Reason to drop -> the rows that have it."""
+    reasons: dict[str, Mask] = {}
+    if rules.drop_flags:
+        reasons |= _flagged(batch["flags"], rules)
+    for name, (_, least) in rules.scores.items():
+        missing = _mask(pc.or_kleene(pc.is_null(batch[name]), pc.is_nan(batch[name])))
+        if name == "agreement":
+            missing &= ~_mask(pc.equal(batch["task"], "caption"))  # only answers are asked for again
+        reasons[f"no {name}"] = missing
+        reasons[f"{name} below {least:g}"] = _mask(pc.less(batch[name], least))
+    if rules.min_words is not None or rules.max_words is not None:
+        counts = num_words(said(batch, rules.text_column).texts)
+        if rules.min_words is not None:
+            reasons[f"fewer than {rules.min_words} words"] = counts < rules.min_words
+        if rules.max_words is not None:
+            reasons[f"more than {rules.max_words} words"] = counts > rules.max_words
+    if rules.languages:
+        language = pc.utf8_lower(batch["language"])
+        wanted = [_mask(pc.starts_with(pc.binary_join_element_wise(language, "", "-"), f"{tag.lower()}-"))
+                  for tag in rules.languages]  # fmt: skip
+        reasons[f"language is not {' or '.join(rules.languages)}"] = ~np.any(wanted, axis=0)
+    if rules.task is not None:
+        reasons[f"task is not {rules.task}"] = ~_mask(pc.equal(batch["task"], rules.task))
+    return reasons
+
+
+def _flagged(flags: pa.ListArray, rules: FilterRules) -> dict[str, Mask]:
+    values, rows = flags.flatten(), pc.list_parent_indices(flags).to_numpy()
+    reasons = {}
+    for flag in pc.unique(values).drop_null().to_pylist():
+        if flag not in rules.keep_flags and ("all" in rules.drop_flags or flag in rules.drop_flags):
+            mask = np.zeros(len(flags), np.bool_)
+            mask[rows[_mask(pc.equal(values, flag))]] = True
+            reasons[f"flag {flag}"] = mask
+    return reasons
+
+
+def _refuse_unknown(table: LabelTable, rules: FilterRules, seen: set[str]) -> None:
+    """A flag that is neither vidlabel's nor in the file is a slip of the pen that would drop nothing."""
+    known = {*FLAGS, *OTHER_FLAGS, *seen, "all"}
+    for option, flags in (("--drop-flags", rules.drop_flags), ("--keep-flags", rules.keep_flags)):
+        for flag in flags:
+            if flag not in known:
+                names = ", ".join(sorted(name for name in known if name))
+                raise InputError(f"{option} {flag}: no such flag, and none in {table.path}; there are {names}")
+
+
+def first_of_each(keys: npt.NDArray[np.int64], num: int) -> Mask:
+    """True for the first `num` rows of each key."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)) if len(keys) else np.zeros(0, np.int64)
+    rank = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
+    mask = np.empty(len(keys), np.bool_)
+    mask[order] = rank < num
+    return mask
+
+
+def _kept_rows(
+    table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules, keep: Mask, *, as_lines: bool
+) -> Iterator[Rows]:
+    at = 0
+    for chunk in chunks(table, types, as_lines=as_lines):
+        mask = pa.array(keep[at : at + len(chunk.asked)])
+        at += len(chunk.asked)
+        if len(mask) < len(chunk.asked):
+            break
+        rows, asked = taken(chunk.rows, mask), chunk.asked.filter(mask)
+        if rules.strip_openings and len(asked):
+            asked, stripped = _without_openings(asked, rules)
+            names = [name for name in ("caption", "answer", rules.text_column, "flags") if name in table.names]
+            columns = {name: asked[name] for name in names if name in asked.schema.names}
+            rows = changed(rows, columns, where=stripped.tolist())
+        yield rows
+    if at != len(keep):
+        raise InputError(f"{table.path} was changed while it was being read; run the same command again")
+
+
+def _without_openings(batch: pa.RecordBatch, rules: FilterRules) -> tuple[pa.RecordBatch, Mask]:
+    """The rows with their openings off, and which those are; they lose the flag that says they had one."""
+    spoken = said(batch, rules.text_column)
+    texts = spoken.texts.to_pylist()
+    languages = languages_of(spoken).to_pylist()
+    new = [text and strip_opening(text, language) for text, language in zip(texts, languages, strict=True)]
+    stripped = np.array([a != b for a, b in zip(texts, new, strict=True)], np.bool_)
+    columns = {name: batch[name] for name in batch.schema.names}
+    for task in ("caption", "qa"):
+        name = text_column_of(task, rules.text_column)
+        if name in columns:
+            here = pc.and_(pa.array(stripped), pc.equal(spoken.tasks, task))
+            columns[name] = pc.if_else(here, pa.array(new, pa.string()), columns[name])
+    if "flags" in columns:
+        flags = columns["flags"].to_pylist()
+        columns["flags"] = pa.array(
+            [[f for f in of_row if f != "prefix"] if cut and of_row else of_row
+             for of_row, cut in zip(flags, stripped, strict=True)], FLAGS_TYPE)  # fmt: skip
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), stripped
+
+
+def _mask(values: pa.BooleanArray) -> Mask:
+    mask: Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _above_zero(counts: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in sorted(counts.items()) if count}
