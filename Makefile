@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format bench shapes clean
+.PHONY: help install demo test test-all test-triton check format bench bench-gpu shapes clean
 
 help:  ## print what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,13 +39,25 @@ format: $(STAMP)  ## format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+test-triton:  ## run the decode kernel in Triton's interpreter, in an environment of its own (it needs numpy < 2.3)
+	test -d .venv-triton || $(PYTHON) -m venv .venv-triton
+	grep -v '^numpy' constraints.txt > .venv-triton/constraints.txt
+	.venv-triton/bin/python -m pip install --quiet --constraint .venv-triton/constraints.txt torch
+	.venv-triton/bin/python -m pip install --quiet --constraint .venv-triton/constraints.txt --editable '.[dev]' 'numpy<2.3' triton
+	OMP_NUM_THREADS=1 TRITON_INTERPRET=1 .venv-triton/bin/python -m pytest tests/test_engine_triton.py
+
 bench: $(STAMP)  ## run the benchmarks that need no GPU; each prints a ratio against a named baseline
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.pipeline
+	$(BIN)/python -m benchmarks.engine --size small --compare-k 1,8 --clips 16 --baselines a
+	$(BIN)/python -m benchmarks.labels_table
+
+bench-gpu: $(STAMP)  ## measure the engine on a GPU, ten minutes; writes gpu-results/
+	$(BIN)/python -m benchmarks.gpu --out gpu-results
 
 shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
 	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes
 
 clean:  ## remove what was built; keeps your labels
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	rm -rf $(VENV) .venv-triton build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,78 +11,23 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import LlamaConfig, MistralConfig
 
+from benchmarks.random_models import asked_clips, configs, random_model, tokenizer_of
 from vidlabel.config import AnswerSettings
-from vidlabel.data import AskedClip, Clip, Frames, Question, Video, VideoInfo
-from vidlabel.models.minigpt4_video.config import EVA_VIT_G, ModelConfig, VisionConfig
+from vidlabel.data import AskedClip
 from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
-from vidlabel.models.minigpt4_video.loading import assemble, build_empty
-from vidlabel.models.minigpt4_video.model import MiniGPT4Video
-from vidlabel.models.minigpt4_video.tokenizer import load_tokenizer
-
-TOKENIZERS = Path(__file__).parent.parent / "tests" / "data" / "golden"
-TINY_VISION = VisionConfig(image_size=56, patch_size=14, embed_dim=32, depth=3, num_heads=4, mlp_hidden=139)
-
-
-def sizes(name: str) -> tuple[ModelConfig, Any, Path]:
-    """Model and language model configs, and a tokenizer (a small one: its ids are valid in the large vocabulary)."""
-    llama = TOKENIZERS / "llama_small" / "Llama-2-tiny-chat-hf"
-    mistral = TOKENIZERS / "mistral_small" / "Mistral-tiny-Instruct"
-    if name == "llama2":
-        llm = LlamaConfig(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
-                          num_attention_heads=32, max_position_embeddings=4096, rms_norm_eps=1e-5)  # fmt: skip
-        return ModelConfig(EVA_VIT_G, context_window=4096, num_frames=45), llm, llama
-    if name == "mistral":
-        mistral_llm = MistralConfig(vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
-                                    num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=32768,
-                                    rms_norm_eps=1e-5, sliding_window=None)  # fmt: skip
-        return ModelConfig(EVA_VIT_G, context_window=8012, num_frames=90), mistral_llm, mistral
-    tiny = LlamaConfig(vocab_size=640, hidden_size=48, intermediate_size=112, num_hidden_layers=2,
-                       num_attention_heads=4, max_position_embeddings=4096, rms_norm_eps=1e-5)  # fmt: skip
-    return ModelConfig(TINY_VISION, context_window=4096, num_frames=45), tiny, llama
-
-
-def random_model(config: ModelConfig, llm_config: Any, device: str, dtype: torch.dtype) -> MiniGPT4Video:
-    """Made tensor by tensor on the device: two copies of the model never exist."""
-
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for name, value in build_empty(config, llm_config).state_dict().items():
-            if value.ndim == 1:
-                yield name, torch.ones(value.shape, device=device, dtype=dtype)
-            else:
-                yield name, torch.randn(value.shape, device=device, dtype=dtype) * 0.02
-
-    return assemble(config, llm_config, tensors(), source="random weights", device=device, dtype=dtype)
-
-
-def asked_clips(config: ModelConfig, count: int) -> list[AskedClip]:
-    size, num_frames = config.vision.image_size, config.num_frames
-    random = np.random.default_rng(0)
-    info = VideoInfo(size, size, 25.0, 10.0, "h264")
-    question = Question("Describe this video in detail.", "benchmark")
-    made = []
-    for number in range(count):
-        clip = Clip(f"clip{number}", Video(f"video{number}", "-", "-"), info, 0.0, 10.0)
-        images = random.integers(0, 256, (num_frames, size, size, 3), dtype=np.uint8)
-        made.append(AskedClip(clip, Frames(images, np.linspace(0, 9.9, num_frames)), (question,)))
-    return made
 
 
 class Bench:
     """One loaded model, timed with several settings."""
 
     def __init__(self, name: str, device: str, dtype: str) -> None:
-        self.config, llm_config, tokenizer_folder = sizes(name)
+        family = "llama2" if name == "tiny" else name
+        self.config, llm_config = configs("tiny" if name == "tiny" else "7b", family)
         self.model = random_model(self.config, llm_config, device, getattr(torch, dtype))
-        self.tokenizer = load_tokenizer(tokenizer_folder)
+        self.tokenizer = tokenizer_of(family)
 
     def seconds(self, clips: list[AskedClip], *, batch_size: int, new_tokens: int) -> tuple[float, int]:
         """Wall seconds to answer all clips, and the tokens generated."""

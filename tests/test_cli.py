@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -91,6 +92,25 @@ def test_readme_commands_are_commands_with_their_options() -> None:
         assert used <= known | {"--help"}, line
 
 
+TOY = ["caption", "--model", "shapes", "--per-clip", "3", "--max-new-tokens", "12", "--workers", "1"]
+SPOKEN = ["clip_id", "instruction", "caption", "num_tokens", "finish_reason"]
+
+
+@pytest.fixture(scope="module")
+def toy_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_scenes(tmp_path_factory.mktemp("toy") / "a.mp4", 1)
+
+
+@pytest.fixture(scope="module")
+def spoken(toy_video: Path) -> list[dict[str, str]]:
+    """What transformers' own decoding says about it."""
+    out = toy_video.with_name("labels.parquet")
+    assert run(*TOY, str(toy_video), "--out", str(out), "--engine", "generate")[0] == 0
+    rows: list[dict[str, str]] = pq.read_table(out).select(SPOKEN).to_pylist()
+    assert len(rows) >= 6
+    return rows
+
+
 WRONG: list[tuple[list[str], str]] = [
     (["caption", "nowhere", "--out", "l.parquet", "--model", "echo"], r"nowhere: cannot be opened"),
     (["caption", "v", "--out", "l.csv", "--model", "echo"], r"l\.csv: labels are in a \.parquet"),
@@ -103,6 +123,17 @@ WRONG: list[tuple[list[str], str]] = [
     (["caption", "v", "--out", "l.parquet", "--model", "echo", "--min-clip", "9", "--max-clip", "9"], r"--min-clip"),
     (["caption", "v", "--out", "l.parquet", "--model", "echo", "--time-budget", "soon"], r"--time-budget soon: .*2h"),
     (["caption", "v", "--out", "l.parquet", "--model", "echo", "--top-p", "2"], r"top_p"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--slots", "4"], r"--slots 4: .*echo decodes nothing"),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "shapes", "--engine", "generate", "--slots", "4"],
+        r"--slots 4: .*generate takes --batch-size",
+    ),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "echo", "--batch-size", "4"],
+        r"--batch-size 4: belongs to --engine generate",
+    ),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--quantize", "8bit"], r"--quantize 8bit: echo has no"),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--compile-vision"], r"--compile-vision: echo has no"),
     (["caption", "empty", "--out", "l.parquet", "--model", "echo"], r"no videos in empty"),
     (["caption", "bad.csv", "--out", "l.parquet", "--model", "echo"], r"bad\.csv.*no video column"),
     (["qa", "v", "--out", "l.parquet", "--model", "echo"], r"column `question`"),
@@ -135,6 +166,42 @@ def test_caption_by_command_line_and_its_summary(videos: Path, tmp_path: Path) -
     assert (code, stdout) == (0, "")
     assert "2 videos, 4 clips, 4 labels" in stderr
     assert pq.read_table(out).num_rows == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--slots", "2"], ["--engine", "generate"], ["--engine", "generate", "--batch-size", "2"]],
+    ids=["slots", "two slots", "generate", "generate in twos"],
+)
+def test_every_engine_gives_the_same_labels(
+    options: list[str], tmp_path: Path, toy_video: Path, spoken: list[dict[str, str]]
+) -> None:
+    out = tmp_path / "labels.parquet"
+    code, _, stderr = run(*TOY, *options, str(toy_video), "--out", str(out))
+    assert code == 0, stderr
+    assert pq.read_table(out).select(SPOKEN).to_pylist() == spoken
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling for a CPU needs g++")
+@pytest.mark.filterwarnings("default")  # torch's compiler has some of its own
+def test_compiled_vision_gives_the_same_labels(tmp_path: Path, toy_video: Path, spoken: list[dict[str, str]]) -> None:
+    out = tmp_path / "labels.parquet"
+    code, _, stderr = run(*TOY, "--compile-vision", str(toy_video), "--out", str(out))
+    assert code == 0, stderr
+    assert pq.read_table(out).select(SPOKEN).to_pylist() == spoken
+
+
+def test_how_weights_were_rounded_is_part_of_the_settings_and_what_decodes_is_not(tmp_path: Path) -> None:
+    """Labels of quantised weights never mix with others; another engine or another number of slots goes on."""
+    folder = folder_of_videos(tmp_path / "videos", 1)
+    for engine in ("slots", "generate"):
+        args = ["caption", str(folder), "--out", str(tmp_path / "l.parquet"), "--model", "echo", "--engine", engine]
+        assert run(*args)[0] == 0
+    recorded = pq.read_schema(tmp_path / "l.parquet").metadata
+    settings = json.loads(next(value for value in recorded.values() if b'"answers"' in value))
+    assert settings["answers"]["quantize"] == "none"
+    assert "engine" not in json.dumps(settings)
 
 
 def test_some_videos_failed_is_exit_3_and_says_why(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.label_files import INFO, read_back, run, write_foreign, write_own
+from tests.runs import folder_of_videos, job, label
+from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line
 from vidlabel.outputs import parse_output, read_info
 from vidlabel.readers import read_labels
-from vidlabel.tables.filtering import first_of_each
+from vidlabel.tables.filtering import FilterRules, filter_labels, first_of_each
 
 LONG = "A brown dog runs over a green meadow and jumps into the lake."
 QA = {"task": "qa", "caption": None, "question": "What runs?"}
@@ -330,6 +332,16 @@ def test_labels_of_a_run_are_not_overwritten_but_earlier_filtered_ones_are(tmp_p
     for rule, stay in (("--min-words", [2, 3]), ("--max-words", [0, 1, 4, 5, 6])):
         assert run("filter", labels, "--out", out, rule, 5)[0] == 0
         assert kept(out) == stay
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_does_not_go_on_in_what_filter_left(tmp_path: Path, form: str) -> None:
+    """It would make the dropped labels again."""
+    videos, source = folder_of_videos(tmp_path / "videos", 1), tmp_path / "made.parquet"
+    label(videos, job(source))
+    filter_labels(source, tmp_path / form, FilterRules(min_words=1))
+    with pytest.raises(InputError, match="filter"):
+        label(videos, job(tmp_path / form))
 
 
 def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from tests.minigpt4_models import TEXTS, answer_settings, asked_clip, golden_model
 from vidlabel.captioner import Captioner, EchoCaptioner
 from vidlabel.data import AskedClip
+from vidlabel.engine.captioner import EngineCaptioner
+from vidlabel.engine.maths import MathsKernels
 from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
 
 BATCH = 4
@@ -19,7 +21,14 @@ def generate() -> Captioner:
     return GenerateCaptioner(*golden_model("mistral_small"), answer_settings(max_new_tokens=4), batch_size=BATCH)
 
 
-CAPTIONERS = pytest.mark.parametrize("make", [EchoCaptioner, generate])
+def engine() -> Captioner:
+    model, tokenizer = golden_model("mistral_small")
+    return EngineCaptioner(
+        model, tokenizer, answer_settings(max_new_tokens=4), kernels=MathsKernels(), num_slots=BATCH, rows_per_slot=2
+    )
+
+
+CAPTIONERS = pytest.mark.parametrize("make", [EchoCaptioner, generate, engine])
 
 
 def asked_clips(num_clips: int) -> list[AskedClip]:

@@ -26,8 +26,9 @@ from tests.minigpt4_models import (
     qwen_model,
 )
 from vidlabel.data import Answer, AskedClip, Cue
+from vidlabel.models.minigpt4_video.answers import clean_answer
 from vidlabel.models.minigpt4_video.decoding import draw, penalise, warp
-from vidlabel.models.minigpt4_video.generate import GenerateCaptioner, clean_answer
+from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
 from vidlabel.models.minigpt4_video.loading import load_sources
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, pad_left, pad_right, positions
 from vidlabel.models.minigpt4_video.prompt import build_prompts

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -13,8 +14,13 @@ import pytest
 from tests.make_labels import SETTINGS
 from tests.minigpt4_models import answer_settings, asked_clip, golden_config, golden_sources, qwen_folder
 from vidlabel.captioner import EchoCaptioner
+from vidlabel.captioners import check_quantize, load_captioner, rows_per_slot
+from vidlabel.config import Limits
 from vidlabel.errors import InputError
-from vidlabel.models.presets import PRESETS, SOURCES, list_presets, load_captioner, models_home, resolve, sources_text
+from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
+from vidlabel.models.presets import PRESETS, SOURCES, list_presets, models_home, resolve, sources_text
+
+GENERATE = Limits(engine="generate", batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def test_echo_needs_no_weights_and_no_torch() -> None:
     spec = resolve("echo")
     assert (spec.num_frames, spec.image_size, spec.needs_torch) == (45, 224, False)
     settings = replace(SETTINGS.answers, model="echo", model_fingerprint=spec.fingerprint)
-    assert isinstance(load_captioner(settings, batch_size=2), EchoCaptioner)
+    assert isinstance(load_captioner(settings, GENERATE), EchoCaptioner)
 
 
 def test_models_are_resolved_without_loading_torch(own_folder: Path, sources_folder: Path) -> None:
@@ -111,7 +117,9 @@ def test_an_own_folder_is_a_model(own_folder: Path) -> None:
     spec = resolve(str(own_folder))
     assert (spec.form, spec.num_frames, spec.image_size, spec.max_new_tokens) == ("own", 4, 28, 64)
     settings = replace(answer_settings(), model=str(own_folder), model_fingerprint=spec.fingerprint)
-    captioner = load_captioner(settings, batch_size=2, device="cpu")
+    captioner = load_captioner(settings, GENERATE, device="cpu")
+    assert isinstance(captioner, GenerateCaptioner)
+    assert captioner.max_rows == 2
     answers = list(captioner.answer([asked_clip("a", num_frames=2, size=28)]))
     assert [(answer.clip_id, answer.error) for answer in answers] == [("a", None)]
 
@@ -124,20 +132,20 @@ def test_a_model_that_answers_otherwise_than_recorded_is_refused(own_folder: Pat
     (folder / "self_test.json").write_text(json.dumps(recorded))
     settings = replace(answer_settings(), model=str(folder), model_fingerprint=resolve(str(folder)).fingerprint)
     with pytest.raises(InputError, match="does not answer as recorded"):
-        load_captioner(settings, batch_size=2, device="cpu")
+        load_captioner(settings, GENERATE, device="cpu")
 
 
 def test_weights_that_changed_since_the_run_began_are_refused(own_folder: Path) -> None:
     settings = replace(answer_settings(), model=str(own_folder), model_fingerprint="another")
     with pytest.raises(InputError, match="not those that this run began with"):
-        load_captioner(settings, batch_size=2)
+        load_captioner(settings, GENERATE)
 
 
 def test_the_original_files_are_a_model(sources_folder: Path) -> None:
     spec = resolve(str(sources_folder))
     assert (spec.form, spec.num_frames, spec.max_new_tokens) == ("sources", 45, 512)
     settings = replace(answer_settings(), model=str(sources_folder), model_fingerprint=spec.fingerprint)
-    captioner = load_captioner(settings, batch_size=2, device="cpu")
+    captioner = load_captioner(settings, GENERATE, device="cpu")
     size = golden_config("llama_small").vision.image_size
     answers = list(captioner.answer([asked_clip("a", num_frames=2, size=size)]))
     assert [(answer.clip_id, answer.error) for answer in answers] == [("a", None)]
@@ -149,3 +157,23 @@ def test_a_wrong_sources_file_is_one_clear_line(sources_folder: Path, change: di
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=r"sources\.json"):
         resolve(str(sources_folder))
+
+
+@pytest.mark.parametrize(("num_questions", "expected"), [(None, 8), (1, 1), (3, 3), (8, 8), (20, 8)])
+def test_memory_is_kept_for_the_questions_that_are_asked_at_once(num_questions: int | None, expected: int) -> None:
+    assert rows_per_slot(num_questions) == expected
+
+
+def test_only_a_converted_folder_can_be_quantised(own_folder: Path, sources_folder: Path) -> None:
+    with pytest.raises(InputError, match="--quantize 8bit: echo has no weights"):
+        check_quantize(resolve("echo"), "8bit")
+    with pytest.raises(InputError, match=r"--quantize 4bit: .*`vidlabel models convert` first"):
+        check_quantize(resolve(str(sources_folder)), "4bit")
+    for name in ("echo", str(own_folder), str(sources_folder)):
+        check_quantize(resolve(name), "none")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+def test_quantising_without_bitsandbytes_names_the_command_that_installs_it(own_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--quantize 8bit needs bitsandbytes: pip install 'vidlabel\[quantize\]'"):
+        check_quantize(resolve(str(own_folder)), "8bit")

@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 
 import vidlabel
 from vidlabel import cli_options as o
+from vidlabel.cli_doctor import doctor
+from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
 from vidlabel.config import Limits
 from vidlabel.errors import InputError, LockedError
@@ -47,6 +49,7 @@ app = typer.Typer(
     help="Label videos in bulk: captions and question/answer pairs by MiniGPT4-video, into parquet or JSONL.",
 )
 prompts_app = typer.Typer(no_args_is_help=True, help="Instruction pools.")
+app.command("doctor", epilog="Example: vidlabel doctor")(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(prompts_app, name="prompts")
 
@@ -89,7 +92,11 @@ def caption(
     top_p: o.TopP = 1.0,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
-    batch_size: o.BatchSize = o.LIMITS.batch_size,
+    quantize: o.QuantizeOption = "none",
+    engine: o.EngineOption = o.LIMITS.engine,
+    slots: o.Slots = None,
+    batch_size: o.BatchSize = None,
+    compile_vision: o.CompileVision = False,
     workers: o.Workers = None,
     video_timeout: o.VideoTimeout = o.LIMITS.seconds_per_video,
     worker_memory: o.WorkerMemory = o.LIMITS.memory_mb,
@@ -125,7 +132,11 @@ def qa(
     top_p: o.TopP = 1.0,
     device: o.Device = "auto",
     dtype: o.Dtype = "auto",
-    batch_size: o.BatchSize = o.LIMITS.batch_size,
+    quantize: o.QuantizeOption = "none",
+    engine: o.EngineOption = o.LIMITS.engine,
+    slots: o.Slots = None,
+    batch_size: o.BatchSize = None,
+    compile_vision: o.CompileVision = False,
     workers: o.Workers = None,
     video_timeout: o.VideoTimeout = o.LIMITS.seconds_per_video,
     worker_memory: o.WorkerMemory = o.LIMITS.memory_mb,
@@ -162,7 +173,10 @@ def split(
 
     limits = Limits(workers or available_cores(), video_timeout, worker_memory)
     job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
-    _finish(split_videos(read_videos(inputs, root), job), out, log_format)
+    _finish(split_videos(read_videos(inputs, root), job), out, job.output.failures, log_format)
+
+
+register(app)  # filter, check, stats
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")
@@ -188,6 +202,7 @@ def prompts_show(pool: Annotated[str, typer.Argument(help="A pool's name, or a .
 
 def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
     from vidlabel.labelling import LabelOptions, label
+    from vidlabel.outputs import parse_output
 
     _set_up_logging(options["log_format"])
     budget = options.pop("time_budget")
@@ -199,15 +214,14 @@ def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
             f"{summary.num_left} videos to label, {summary.num_done_before} done, {summary.num_given_up} given up"
         )
         return
-    _finish(summary, typed.out, typed.log_format)
+    _finish(summary, typed.out, parse_output(typed.out).failures, typed.log_format)
 
 
-def _finish(summary: Summary, out: Path, log_format: LogFormat) -> None:
+def _finish(summary: Summary, out: Path, failures: Path, log_format: LogFormat) -> None:
     """The closing lines and the exit code."""
     from vidlabel.progress import say
 
-    failures = str(out.with_name(out.stem + ".failures.jsonl"))
-    say(summary.to_text(labels=str(out), failures=failures), summary.to_fields(), log_format)
+    say(summary.to_text(labels=str(out), failures=str(failures)), summary.to_fields(), log_format)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidlabel.config import Decoder, Limits, Sampling, SceneSettings, Split, Subtitles
+from vidlabel.config import Decoder, Engine, Limits, Quantize, Sampling, SceneSettings, Split, Subtitles
 from vidlabel.errors import InputError
 from vidlabel.progress import LogFormat
 
@@ -98,7 +98,47 @@ Dtype = Annotated[
     Literal["auto", "float16", "bfloat16", "float32"],
     typer.Option("--dtype", help="auto: float16 on a GPU, float32 without."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Answers that the model decodes at once.")]
+QuantizeOption = Annotated[
+    Quantize,
+    typer.Option(
+        "--quantize",
+        help="Round the language model's weights to 8 or 4 bits, for a small GPU: less memory, other answers.",
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="slots: reads a clip once for all its questions and keeps the GPU full; generate: transformers' own "
+        "decoding, slower, to compare with.",
+    ),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        "--slots",
+        min=1,
+        help="Clips that the slots engine has in flight; default: as many as memory holds, at most 64 (8 on a CPU).",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help=f"Answers that --engine generate decodes at once; default: {LIMITS.batch_size}.",
+        show_default=False,
+    ),
+]
+CompileVision = Annotated[
+    bool,
+    typer.Option(
+        "--compile-vision",
+        help="Compile the vision tower (needs a C++ compiler, or Triton on a GPU): a minute at the start, "
+        "then less time a frame.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Decode processes; default: one a core.", show_default=False),

@@ -15,6 +15,8 @@ Split = Literal["scenes", "fixed", "none"]
 Sampling = Literal["even", "reference"]
 Decoder = Literal["pyav", "decord"]
 Subtitles = Literal["auto", "none"]
+Quantize = Literal["none", "8bit", "4bit"]
+Engine = Literal["slots", "generate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class AnswerSettings:
     temperature: float = 0.0  # 0: greedy
     top_p: float = 1.0
     dtype: str = "float32"
+    quantize: Quantize = "none"  # the language model's weights
 
     def __post_init__(self) -> None:
         if self.per_clip < 1 or self.max_new_tokens < 1:
@@ -139,7 +142,10 @@ class Limits:
     num_workers: int = 2
     seconds_per_video: float = 300.0  # for one stage in a decode worker, plus a second for each 2 MB of the file
     memory_mb: int = 4096  # a decode worker's data segment; beyond it the video fails
-    batch_size: int = 8  # clips in one batch of the generate captioner
+    engine: Engine = "slots"  # what decodes; both give the same answers in float32
+    num_slots: int | None = None  # clips that the slot engine has in flight; None: as many as fit
+    batch_size: int = 8  # answers that the generate captioner decodes at once
+    compile_vision: bool = False  # a minute at the start, then a faster vision tower
     flush_seconds: float = 60.0  # parts are written at least this often
     max_attempts: int = 3  # runs that try a video whose failure might pass
     time_budget_seconds: float | None = None

@@ -11,11 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidlabel.captioners import check_quantize, load_captioner
 from vidlabel.config import (
     AnswerSettings,
     Decoder,
+    Engine,
     FrameSettings,
     Limits,
+    Quantize,
     Sampling,
     SceneSettings,
     Settings,
@@ -26,7 +29,7 @@ from vidlabel.data import Task, Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
 from vidlabel.manifest import read_inputs
-from vidlabel.models.presets import ModelSpec, load_captioner, resolve
+from vidlabel.models.presets import ModelSpec, resolve
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.progress import LogFormat
@@ -67,7 +70,11 @@ class LabelOptions:
     top_p: float
     device: str
     dtype: str
-    batch_size: int
+    quantize: Quantize
+    engine: Engine
+    slots: int | None
+    batch_size: int | None
+    compile_vision: bool
     workers: int | None
     video_timeout: float
     worker_memory: int
@@ -82,32 +89,29 @@ def label(options: LabelOptions) -> Summary:
     """Run it. Everything that can be wrong with the options is found before any work starts."""
     spec = resolve(options.model)
     device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch)
-    if spec.name == "shapes":
-        logger.warning(
-            "shapes knows only generated videos of coloured shapes; what it says of any other footage means nothing"
-        )
     if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
         raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
+    check_quantize(spec, options.quantize)
     pool = _pool(options)
     settings = _settings(options, spec, pool, dtype)
-    limits = Limits(
-        num_workers=options.workers or available_cores(),
-        seconds_per_video=options.video_timeout,
-        memory_mb=options.worker_memory,
-        batch_size=options.batch_size,
-        time_budget_seconds=options.time_budget_seconds,
-    )
+    limits = _limits(options, spec)
     output = parse_output(options.out)
     videos = read_videos(options.inputs, options.root)
     if options.task == "qa" and not any(video.questions for video in videos):
         raise InputError("qa needs a manifest with a column `question`; none of the inputs has one")
+    if spec.name == "shapes":
+        logger.warning(
+            "shapes knows only generated videos of coloured shapes; what it says of any other footage means nothing"
+        )
     job = Job(
         output=output,
         settings=settings,
         limits=limits,
         pool=pool,
         stages=default_stages(),
-        load_captioner=lambda: load_captioner(settings.answers, batch_size=limits.batch_size, device=device),
+        load_captioner=lambda: load_captioner(
+            settings.answers, limits, device=device, num_questions=most_questions(videos, pool, options.per_clip)
+        ),
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         limit=options.limit,
@@ -164,6 +168,37 @@ def _pool(options: LabelOptions) -> Pool | None:
     return pool
 
 
+def _limits(options: LabelOptions, spec: ModelSpec) -> Limits:
+    """How the answers are made. An option of the engine that was not chosen would do nothing: that is an error."""
+    if options.slots is not None and (options.engine != "slots" or spec.form == "echo"):
+        raise InputError(
+            f"--slots {options.slots}: only --engine slots with a real model has slots"
+            + (f"; {spec.name} decodes nothing" if spec.form == "echo" else "; generate takes --batch-size")
+        )
+    if options.batch_size is not None and options.engine != "generate":
+        raise InputError(f"--batch-size {options.batch_size}: belongs to --engine generate; slots takes --slots")
+    if options.compile_vision and spec.form == "echo":
+        raise InputError(f"--compile-vision: {spec.name} has no vision tower")
+    defaults = Limits()
+    return Limits(
+        num_workers=options.workers or available_cores(),
+        seconds_per_video=options.video_timeout,
+        memory_mb=options.worker_memory,
+        engine=options.engine,
+        num_slots=options.slots,
+        batch_size=options.batch_size or defaults.batch_size,
+        compile_vision=options.compile_vision,
+        time_budget_seconds=options.time_budget_seconds,
+    )
+
+
+def most_questions(videos: Iterable[Video], pool: Pool | None, per_clip: int) -> int:
+    """The most that one clip is asked: what the pool gives, or else what the manifest asks."""
+    if pool is not None:
+        return per_clip
+    return max((len(video.questions) for video in videos), default=1)
+
+
 def scene_settings(split: Split, detector: str, min_clip: float, max_clip: float) -> SceneSettings:
     check_detectors(detector)
     try:
@@ -186,7 +221,7 @@ def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: 
                 subtitles=options.subtitles,
             ),
             answers=AnswerSettings(
-                model=options.model,
+                model=spec.name,
                 model_fingerprint=spec.fingerprint,
                 pool="manifest" if pool is None else pool.name,
                 pool_fingerprint="" if pool is None else pool.fingerprint,
@@ -198,6 +233,7 @@ def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: 
                 temperature=options.temperature,
                 top_p=options.top_p,
                 dtype=dtype,
+                quantize=options.quantize,
             ),
         )
     except ValueError as error:

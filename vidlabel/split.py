@@ -48,10 +48,15 @@ class SplitJob:
         if self.out.suffix not in SUFFIXES or self.out.is_dir():
             raise InputError(f"--out {self.out}: clips go to a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
 
+    @property
+    def output(self) -> Output:
+        """For the names of its work folder and failures file."""
+        return Output(self.out, "parquet")
+
 
 def split(videos: Sequence[Video], job: SplitJob) -> Summary:
     """Find the clips of all videos and write them. Raises InputError and LockedError."""
-    output = Output(job.out, "parquet")  # for the names of its work folder and failures file
+    output = job.output
     found: dict[int, list[Clip]] = {}
     num_clips = 0
     reasons: Counter[str] = Counter()

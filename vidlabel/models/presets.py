@@ -1,4 +1,4 @@
-"""The models that have a name, and how a name or a folder becomes a captioner. Torch is loaded only to load a model.
+"""The models that have a name, and what a name or a folder stands for. Needs no torch.
 
 `shapes` and `echo` are always there. `mistral` and `llama2` are the released MiniGPT4-video models, which
 `vidlabel models pull` fetches to `$VIDLABEL_HOME/models`, or else to `~/.cache/vidlabel/models`.
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vidlabel.captioner import Captioner, EchoCaptioner
-from vidlabel.config import AnswerSettings
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.config import ModelConfig, read_config
 from vidlabel.models.minigpt4_video.fingerprint import fingerprint
@@ -69,7 +67,7 @@ class Preset:
 class ModelSpec:
     """What a run needs to know of a model before it is loaded."""
 
-    name: str
+    name: str  # of the preset, or the folder's absolute path
     form: Form
     num_frames: int
     image_size: int
@@ -152,7 +150,7 @@ def resolve(name: str) -> ModelSpec:
         folder = Path(name)
         if not folder.is_dir():
             raise InputError(f"--model {name}: neither a folder nor one of {', '.join(PRESETS)}")
-        return _spec_of_folder(name, folder)
+        return _spec_of_folder(str(folder.resolve()), folder)  # one folder is one model, however it was typed
     if name == "echo":
         return ModelSpec(name, "echo", preset.num_frames, preset.image_size, preset.max_new_tokens, "echo-1")
     folder = folder_of(preset)
@@ -164,33 +162,6 @@ def resolve(name: str) -> ModelSpec:
             else f"the weights of {name} should be in {folder}; install vidlabel again"
         )
     return _spec_of_folder(name, folder)
-
-
-def load_captioner(settings: AnswerSettings, *, batch_size: int, device: str | None = None) -> Captioner:
-    """The model, loaded, and tested where its folder holds a known answer. `device` None: a GPU if there is one."""
-    spec = resolve(settings.model)
-    if spec.fingerprint != settings.model_fingerprint:
-        raise InputError(f"--model {settings.model}: its weights are not those that this run began with")
-    if spec.folder is None:
-        return EchoCaptioner()
-    import torch
-
-    from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
-    from vidlabel.models.minigpt4_video.loading import load_model, load_sources
-    from vidlabel.models.minigpt4_video.self_test import FILE, run_self_test
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = getattr(torch, settings.dtype)
-    if spec.form == "own":
-        model, tokenizer = load_model(spec.folder, device=device, dtype=dtype)
-    else:
-        sources, sizes = read_sources(spec.folder), read_sources_config(spec.folder)
-        model, tokenizer = load_sources(sources, sizes, device=device, dtype=dtype)
-    if (spec.folder / FILE).exists():
-        result = run_self_test(spec.folder, model, tokenizer)
-        if not result.passed:
-            raise InputError(f"{spec.folder}: the model does not answer as recorded ({'; '.join(result.problems)})")
-    return GenerateCaptioner(model, tokenizer, settings, batch_size=batch_size)
 
 
 def list_presets() -> list[str]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from vidlabel.config import AnswerSettings, FrameSettings, SceneSettings
 from vidlabel.data import Answer, AskedClip, Question, Video
+from vidlabel.engine.captioner import EngineCaptioner
 from vidlabel.frames import sample_frames
-from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
 from vidlabel.models.minigpt4_video.loading import load_model
 from vidlabel.prompts import choose, load_pool
 from vidlabel.scenes import find_clips
@@ -56,7 +56,7 @@ def examine(weights: Path, scratch: Path, *, num_scenes: int, first: int = 0) ->
     """Writes the videos into `scratch` and asks about each. The settings are those of a run without options."""
     model, tokenizer = load_model(weights)
     settings = AnswerSettings(model=str(weights), model_fingerprint="", pool="", pool_fingerprint="")
-    captioner = GenerateCaptioner(model, tokenizer, settings, batch_size=16)
+    captioner = EngineCaptioner(model, tokenizer, settings)
     frames = FrameSettings(num_frames=model.config.num_frames, image_size=model.config.vision.image_size)
     scenes = {str(number): make_scene("held-out", number) for number in range(first, first + num_scenes)}
     expected: dict[str, str] = {}  # by clip and question

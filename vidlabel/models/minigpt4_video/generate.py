@@ -7,7 +7,6 @@ what is done at once and goes on. In float32 an answer does not depend on which 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +14,19 @@ import torch
 from torch import Tensor
 
 from vidlabel.config import AnswerSettings
-from vidlabel.data import Answer, AskedClip, FinishReason, Question, stable_id
+from vidlabel.data import Answer, AskedClip
+from vidlabel.models.minigpt4_video.answers import (
+    OUT_OF_MEMORY_FRAME,
+    Asked,
+    Decoded,
+    answered,
+    ask,
+    failed,
+    out_of_memory,
+)
 from vidlabel.models.minigpt4_video.decoding import TokenChooser
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, pad_left
-from vidlabel.models.minigpt4_video.prompt import Prompt, PromptTooLongError, build_prompts, prompt_budget, stop_ids
+from vidlabel.models.minigpt4_video.prompt import prompt_budget, stop_ids
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
 logger = logging.getLogger(__name__)
@@ -30,17 +38,8 @@ _VISION_CHUNK = 128  # frames in one pass of the vision tower, until memory says
 class _Row:
     """One question about one clip, ready to decode. Rows of a clip share `prefix_embeds`."""
 
-    asked: AskedClip
-    question: Question
-    prompt: Prompt
+    asked: Asked
     prefix_embeds: Tensor  # (P, hidden)
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    ids: list[int]  # without the end token
-    finish_reason: FinishReason
-    mean_logprob: float
 
 
 class GenerateCaptioner:
@@ -61,47 +60,32 @@ class GenerateCaptioner:
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
         """Pulls clips until a batch of rows is full, never more."""
         rows: list[_Row] = []
-        for asked in clips:
-            ready, failed = self._prepare(asked)
-            yield from failed
+        for clip in clips:
+            ready, refused = self._prepare(clip)
+            yield from refused
             rows += ready
             if len(rows) >= self.max_rows:
                 yield from self._decode(rows)
                 rows = []
         yield from self._decode(rows)
 
-    def _prepare(self, asked: AskedClip) -> tuple[list[_Row], list[Answer]]:
+    def _prepare(self, clip: AskedClip) -> tuple[list[_Row], list[Answer]]:
         """A row for each question, and an answer that says why where there can be none."""
-        settings, config = self.settings, self.model.config
-        try:
-            prompts = build_prompts(
-                self.tokenizer,
-                config,
-                pts_seconds=asked.frames.pts_seconds.tolist(),
-                cues=asked.frames.cues,
-                questions=[question.text for question in asked.questions],
-                max_tokens=prompt_budget(config, self.model.max_positions, settings.max_new_tokens),
-            )
-        except PromptTooLongError as error:
-            return [], [_failed(asked, question, str(error)) for question in asked.questions]
-        images = self._encode(asked)
+        max_tokens = prompt_budget(self.model.config, self.model.max_positions, self.settings.max_new_tokens)
+        asked, refused = ask(clip, self.tokenizer, self.model.config, max_tokens=max_tokens)
+        if not asked:
+            return [], refused
+        images = self._encode(clip)
         if images is None:
-            reason = "out of memory while one single frame was encoded"
-            return [], [_failed(asked, question, reason) for question in asked.questions]
+            return [], refused + [failed(clip, one.question, OUT_OF_MEMORY_FRAME) for one in asked]
         with torch.inference_mode():
-            prefixes = {prompt.prefix for prompt in prompts if prompt is not None}
+            prefixes = {one.prompt.prefix for one in asked}
             embeds = {prefix: self.model.embed_prefix(prefix, images) for prefix in prefixes}
-        rows, failed = [], []
-        for question, prompt in zip(asked.questions, prompts, strict=True):
-            if prompt is None:
-                failed.append(_failed(asked, question, "the question is too long for the model's window"))
-            else:
-                rows.append(_Row(asked, question, prompt, embeds[prompt.prefix]))
-        return rows, failed
+        return [_Row(one, embeds[one.prompt.prefix]) for one in asked], refused
 
-    def _encode(self, asked: AskedClip) -> Tensor | None:
+    def _encode(self, clip: AskedClip) -> Tensor | None:
         """The clip's frames (T, tokens, hidden); None when memory does not do for a single frame."""
-        frames = asked.frames.images
+        frames = clip.frames.images
         while True:
             try:
                 with torch.inference_mode():
@@ -116,7 +100,7 @@ class GenerateCaptioner:
 
     def _decode(self, rows: Sequence[_Row]) -> Iterator[Answer]:
         """Answers rows of like lengths together, so that little is padded."""
-        waiting = sorted(rows, key=lambda row: row.prompt.num_tokens)
+        waiting = sorted(rows, key=lambda row: row.asked.prompt.num_tokens)
         while waiting:
             batch = waiting[: self.max_rows]
             try:
@@ -124,29 +108,29 @@ class GenerateCaptioner:
             except torch.OutOfMemoryError:
                 decoded = None  # see _encode
             if decoded is not None:
-                yield from (self._answer(row, found) for row, found in zip(batch, decoded, strict=True))
+                for row, found in zip(batch, decoded, strict=True):
+                    yield answered(row.asked, found, self.tokenizer, self.model.dtype)
                 waiting = waiting[len(batch) :]
                 continue
             self._free_memory()
             if len(batch) == 1:
-                reason = f"out of memory with this clip alone ({batch[0].prompt.num_tokens} positions)"
-                yield _failed(batch[0].asked, batch[0].question, reason)
+                yield out_of_memory(batch[0].asked)
                 waiting = waiting[1:]
             else:
                 self.max_rows = len(batch) // 2
                 logger.warning("out of memory: from now on %d answers at a time", self.max_rows)
 
     @torch.inference_mode()
-    def _generate(self, rows: Sequence[_Row]) -> list[_Decoded]:
+    def _generate(self, rows: Sequence[_Row]) -> list[Decoded]:
         settings = self.settings
         chooser = TokenChooser(
             repetition_penalty=settings.repetition_penalty,
             temperature=settings.temperature,
             top_p=settings.top_p,
-            seeds=[_seed(row, settings.seed) for row in rows],
+            seeds=[row.asked.seed(settings.seed) for row in rows],
         )
         embeds, mask = pad_left(
-            [torch.cat([row.prefix_embeds, self.model.embed_ids(row.prompt.suffix)]) for row in rows]
+            [torch.cat([row.prefix_embeds, self.model.embed_ids(row.asked.prompt.suffix)]) for row in rows]
         )
         generated = generate_ids(
             self.model,
@@ -160,28 +144,11 @@ class GenerateCaptioner:
         logprobs = torch.stack(chooser.logprobs, dim=1).cpu()
         return [self._cut(ids, found) for ids, found in zip(generated.tolist(), logprobs, strict=True)]
 
-    def _cut(self, ids: list[int], logprobs: Tensor) -> _Decoded:
+    def _cut(self, ids: list[int], logprobs: Tensor) -> Decoded:
         """One row up to its end token; what follows is padding."""
         length = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
         kept = len(ids) if length is None else length + 1  # the end token is part of what the model said
-        return _Decoded(ids[:length], "length" if length is None else "stop", float(logprobs[:kept].mean()))
-
-    def _answer(self, row: _Row, decoded: _Decoded) -> Answer:
-        if not math.isfinite(decoded.mean_logprob):
-            reason = f"the model's numbers overflow in {self.model.dtype}: choose another --dtype"
-            return _failed(row.asked, row.question, reason)
-        prefix = row.prompt.prefix
-        return Answer(
-            clip_id=row.asked.clip.clip_id,
-            question=row.question,
-            text=clean_answer(self.tokenizer.decode(decoded.ids)),
-            num_tokens=len(decoded.ids),
-            finish_reason=decoded.finish_reason,
-            mean_logprob=decoded.mean_logprob,
-            num_frames=prefix.num_frames,
-            num_subtitle_words=prefix.num_subtitle_words,
-            flags=("subtitles_shortened",) if prefix.subtitles_shortened else (),
-        )
+        return Decoded(ids[:length], "length" if length is None else "stop", float(logprobs[:kept].mean()))
 
     def _free_memory(self) -> None:
         if self.model.device.type == "cuda":
@@ -215,17 +182,3 @@ def generate_ids(
         logits_processor=LogitsProcessorList([chooser]),
     )
     return generated
-
-
-def clean_answer(text: str) -> str:
-    """The answer without control tokens that the model spelt out. Unlike the reference, "[/INST]" cuts nothing off."""
-    return text.split("</s>")[0].replace("<s>", "").strip()
-
-
-def _failed(asked: AskedClip, question: Question, reason: str) -> Answer:
-    return Answer(asked.clip.clip_id, question, "", num_frames=len(asked.frames.images), error=reason)
-
-
-def _seed(row: _Row, seed: int) -> int:
-    """From the run, the clip and the question alone, so that neighbours and order do not matter."""
-    return int(stable_id(str(seed), str(row.asked.seed), row.asked.clip.clip_id, row.question.text), 16) >> 1

@@ -135,7 +135,7 @@ def assemble(
     """A model from named tensors, each moved to the device in its final type as it comes."""
     model = build_empty(config, llm_config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    keep_float32 = _float32_names(model)
+    keep_float32 = float32_names(model)
     state: dict[str, Tensor] = {}
     for name, tensor in tensors:
         if name.endswith("rotary_emb.inv_freq"):  # a buffer in old transformers, computed today
@@ -164,7 +164,7 @@ def build_empty(config: ModelConfig, llm_config: Any) -> MiniGPT4Video:
     return model
 
 
-def _float32_names(model: MiniGPT4Video) -> set[str]:
+def float32_names(model: MiniGPT4Video) -> set[str]:
     """Parameters that stay float32 in half precision, as in the reference: all of vision but its matrix products."""
     names = {f"ln_vision.{name}" for name, _ in model.ln_vision.named_parameters()}
     for module_name, module in model.visual_encoder.named_modules():

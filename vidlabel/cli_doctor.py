@@ -1,0 +1,24 @@
+"""`vidlabel doctor`: what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder that labels are to go to; it is only looked at.")
+    ] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
+) -> None:
+    """What this machine can do, and what is missing. Exits 1 if something must be put right first."""
+    from vidlabel.doctor import examine, is_ready, report, to_json
+    from vidlabel.machine import read_machine
+
+    findings = examine(read_machine(out))
+    typer.echo(to_json(findings) if as_json else "\n".join(report(findings)))
+    if not is_ready(findings):
+        raise typer.Exit(1)

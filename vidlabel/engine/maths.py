@@ -1,0 +1,171 @@
+"""Attention over slots in plain torch: the path of a CPU, and what the GPU paths are compared with on any device.
+
+Prefix and suffix are attended apart, each in place, and joined by their log-sum-exps, which is exact. Only live rows
+compute, and no further than their slot's real length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from vidlabel.engine.attention import ExtendWork, StepWork
+
+
+class MathsKernels:
+    """See `Kernels`."""
+
+    name = "maths"
+    fixed_rows = False
+
+    def prefill(self, q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], starts: Tensor, scale: float) -> Tensor:
+        return torch.cat([out for out, _ in _each_causal(q, k, v, lengths, scale)])
+
+    def extend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        prefix_keys: Tensor,
+        prefix_values: Tensor,
+        work: ExtendWork,
+        scale: float,
+    ) -> Tensor:
+        own = _each_causal(q, k, v, work.lengths, scale)
+        per_slot = work.slots.shape.rows_per_slot
+        slot_of_row = (row // per_slot for row in work.rows)
+        counts = [
+            sum(length for _, length in group)
+            for _, group in groupby(zip(slot_of_row, work.lengths, strict=True), key=lambda pair: pair[0])
+        ]
+        shared = _shared(
+            q, counts, prefix_keys, prefix_values, zip(work.slot_ids, work.slot_prefix_lengths, strict=True), scale
+        )
+        return _merge(*shared, torch.cat([out for out, _ in own]), torch.cat([lse for _, lse in own]))
+
+    def step(
+        self,
+        q: Tensor,
+        prefix_keys: Tensor,
+        prefix_values: Tensor,
+        suffix_keys: Tensor,
+        suffix_values: Tensor,
+        work: StepWork,
+        scale: float,
+    ) -> Tensor:
+        rows, prefix_lengths, suffix_lengths = _host_view(work)
+        per_slot = work.slots.shape.rows_per_slot
+        grouped = [(slot, len(list(group))) for slot, group in groupby(row // per_slot for row in rows)]
+        slots = [(slot, prefix_lengths[slot]) for slot, _ in grouped]
+        shared = _shared(q, [count for _, count in grouped], prefix_keys, prefix_values, iter(slots), scale)
+        own = _suffixes(q, suffix_keys, suffix_values, rows, suffix_lengths, work.row_ids, scale)
+        return _merge(*shared, *own)
+
+
+def _host_view(work: StepWork) -> tuple[tuple[int, ...], Sequence[int], Sequence[int]]:
+    """Rows, lengths of all prefixes, lengths of the rows' suffixes; read from the device where the caller has not."""
+    rows = work.rows if work.rows is not None else tuple(range(work.slots.shape.num_rows))
+    prefix, suffix = work.prefix_lengths, work.suffix_lengths
+    if prefix is None:
+        prefix = tuple(work.slots.prefix_lengths.tolist())
+    if suffix is None:
+        suffix = tuple(work.slots.suffix_lengths[work.row_ids].tolist())
+    return rows, prefix, suffix
+
+
+def _shared(
+    q: Tensor, counts: Sequence[int], keys: Tensor, values: Tensor, slots: Iterator[tuple[int, int]], scale: float
+) -> tuple[Tensor, Tensor]:
+    """Each slot's tokens (so many of each in `q`) against one view of its prefix: (N, Hq, D) and (N, Hq)."""
+    num_kv_heads, parts = keys.shape[2], []
+    for part, (slot, length) in zip(torch.split(q, list(counts)), slots, strict=True):
+        # query heads that share a key head stand beside one another, like further tokens
+        heads = part.reshape(len(part), num_kv_heads, -1, part.shape[-1]).transpose(0, 1)  # (Hkv, n, g, D)
+        out, lse = _attend(heads.flatten(1, 2)[None], keys[None, slot, :length], values[None, slot, :length], scale)
+        parts.append((_tokens_first(out[0], len(part)), _tokens_first(lse[0], len(part))))
+    return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
+
+
+def _tokens_first(packed: Tensor, num_tokens: int) -> Tensor:
+    """(Hkv, n * g, ...) -> (n, Hkv * g, ...)"""
+    return packed.reshape(len(packed), num_tokens, -1, *packed.shape[2:]).transpose(0, 1).flatten(1, 2)
+
+
+def _suffixes(
+    q: Tensor,
+    keys: Tensor,  # (C * K, S, Hkv, D)
+    values: Tensor,
+    rows: Sequence[int],
+    lengths: Sequence[int],
+    row_ids: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Each row's token against its own suffix: (R, Hq, D) and (R, Hq)."""
+    longest = max(1, *lengths)
+    span = rows[-1] + 1 - rows[0]
+    within = row_ids - rows[0]
+    if span <= 2 * len(rows):  # a view of neighbouring rows, few of them dead, is cheaper than a copy of the live ones
+        queries = q if span == len(rows) else q.new_zeros(span, *q.shape[1:]).index_copy_(0, within, q)
+        keys, values = (states[rows[0] : rows[0] + span, :longest] for states in (keys, values))
+    else:
+        queries, keys, values = q, keys[row_ids, :longest], values[row_ids, :longest]
+    seen = torch.full((len(queries),), longest, device=q.device)
+    counts = torch.tensor(lengths, device=q.device)
+    seen = seen.index_copy_(0, within, counts) if len(queries) != len(rows) else counts
+    # a row without keys sees one of no meaning: nothing may become NaN
+    hidden = torch.arange(longest, device=q.device) >= seen[:, None].clamp(min=1)
+    mask = torch.zeros(hidden.shape, dtype=q.dtype, device=q.device).masked_fill_(hidden, -torch.inf)
+    packed = queries.reshape(len(queries), keys.shape[2], -1, queries.shape[-1])  # (R, Hkv, g, D)
+    out, lse = _attend(packed, keys, values, scale, mask=mask[:, None, None])
+    out, lse = out.flatten(1, 2), lse.flatten(1, 2)
+    lse = lse.masked_fill(seen[:, None] == 0, -torch.inf)
+    return (out, lse) if len(queries) == len(rows) else (out[within], lse[within])
+
+
+def _each_causal(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], scale: float) -> list[tuple[Tensor, Tensor]]:
+    """`_causal` for each of the sequences packed one after another."""
+    queries, keys, values = (torch.split(states, list(lengths)) for states in (q, k, v))
+    return [_causal(*sequence, scale=scale) for sequence in zip(queries, keys, values, strict=True)]
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> tuple[Tensor, Tensor]:
+    """Tokens (n, Hq, D) among themselves, each seeing those before it: (n, Hq, D) and (n, Hq)."""
+    group = q.shape[1] // k.shape[1]
+    if group > 1:
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    out, lse = _attend(q.transpose(0, 1)[None], k[None], v[None], scale, causal=True)
+    return out[0].transpose(0, 1), lse[0].transpose(0, 1)
+
+
+def _attend(
+    q: Tensor, keys: Tensor, values: Tensor, scale: float, *, mask: Tensor | None = None, causal: bool = False
+) -> tuple[Tensor, Tensor]:
+    """q (B, H, n, D) against token-major keys and values (B, m, H, D): (B, H, n, D), and log-sum-exps (B, H, n)."""
+    keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+    if keys.shape[2] == 0:
+        return torch.zeros_like(q), q.new_full(q.shape[:3], -torch.inf, dtype=torch.float32)
+    if q.device.type == "cpu":  # reads keys in place whatever their strides; a matmul would copy them first
+        out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q, keys, values, 0.0, causal, attn_mask=mask, scale=scale
+        )
+        return out, lse
+    scores = torch.matmul(q, keys.transpose(2, 3)).float() * scale
+    if causal:
+        later = torch.ones(scores.shape[2:], dtype=torch.bool, device=q.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    if mask is not None:
+        scores = scores + mask
+    lse = scores.logsumexp(-1)
+    return torch.matmul((scores - lse[..., None]).exp().to(values.dtype), values), lse
+
+
+def _merge(left: Tensor, left_lse: Tensor, right: Tensor, right_lse: Tensor) -> Tensor:
+    """Two parts of one softmax; where neither has a key, zeros."""
+    lse = torch.logaddexp(left_lse, right_lse).clamp(min=torch.finfo(torch.float32).min)
+    weights = ((part - lse).exp()[..., None] for part in (left_lse, right_lse))
+    joined = sum(out.float() * weight for out, weight in zip((left, right), weights, strict=True))
+    assert isinstance(joined, Tensor)
+    return joined.to(left.dtype)
