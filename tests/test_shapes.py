@@ -170,10 +170,11 @@ def test_thing_truth_is_what_and_where_things_are_and_how_far_they_came() -> Non
     truth = thing_truth(one_thing(), np.array([0.0, 0.5, 1.0]))
     red = truth[:, list(COLOURS).index("red")]
     x = 2 * np.array([0.3, 0.65, 1.0]) / (4 / 3) - 1
-    assert red[:, :5].numpy() == pytest.approx(
-        np.stack([np.ones(3), x, np.zeros(3), x - x[0], np.zeros(3)], axis=1), abs=1e-6
+    since_last = 2 * np.array([0.0, x[1] - x[0], x[2] - x[1]])  # as if every step of the two were that long
+    assert red[:, :7].numpy() == pytest.approx(
+        np.stack([np.ones(3), x, np.zeros(3), x - x[0], np.zeros(3), since_last, np.zeros(3)], axis=1), abs=1e-6
     )
-    assert red[:, 5:].tolist() == [[1, 0, 0, 0, 1]] * 3  # a large circle
+    assert red[:, 7:].tolist() == [[1, 0, 0, 0, 1]] * 3  # a large circle
     assert not truth[:, list(COLOURS).index("blue")].any()
     gone = thing_truth(one_thing("disappears"), np.array([0.4, 0.6]))
     assert gone[:, list(COLOURS).index("red"), 0].tolist() == [1, 0]

@@ -35,10 +35,10 @@ CONFIG = ModelConfig(
 class Plan:
     """Steps of each stage, and how often the last one is checked."""
 
-    seeing: int = 2200
-    repeating: int = 600
-    together: int = 3500
-    check_every: int = 250
+    seeing: int = 1600
+    repeating: int = 400
+    together: int = 6000
+    check_every: int = 500
 
     def shortened(self, share: float) -> Plan:
         def part(steps: int) -> int:

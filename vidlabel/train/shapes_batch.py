@@ -23,7 +23,7 @@ from vidlabel.train.shapes_text import Asked
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, coverage, render
 
 IGNORED = -100
-NUM_TRUTHS = 6 + len(SHAPES)  # of a thing in a frame
+NUM_TRUTHS = 8 + len(SHAPES)  # of a thing in a frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,17 +123,18 @@ def at_frame_ends(batch: Batch, hidden: Tensor, num_frames: int) -> Tensor:
 
 
 def thing_truth(scene: Scene, shares: npt.NDArray[np.float64]) -> Tensor:
-    """(T, colours, 10) of the thing of each colour: whether it is shown, where it is, how far it has come since the
-    first frame (both in shares of the frame, from -1 to 1), which shape it is and whether it is large; else 0."""
+    """(T, colours, NUM_TRUTHS) of the thing of each colour: whether it is shown, where it is (in the frame, -1 to 1),
+    how far it has come since the first frame, how far it comes in the whole clip at the speed it has had since the
+    frame before (to look one frame back is learnt first), which shape it is and whether it is large; else 0."""
     truth = np.zeros((len(shares), len(COLOURS), NUM_TRUTHS), np.float32)
     extent = np.array([scene.width / scene.height, 1.0])
     for thing in scene.things:
         kind = [*(thing.shape == shape for shape in SHAPES), thing.size == "large"]
-        first = np.array(thing.position(float(shares[0]))) / extent
-        for t, share in enumerate(shares):
+        places = [np.array(thing.position(float(share))) / extent for share in shares]
+        for t, (share, at) in enumerate(zip(shares, places, strict=True)):
             if thing.is_shown(float(share)):
-                at = np.array(thing.position(float(share))) / extent
-                truth[t, list(COLOURS).index(thing.colour)] = (1, *(2 * at - 1), *(2 * (at - first)), *kind)
+                come, last = at - places[0], (at - places[max(0, t - 1)]) * (len(shares) - 1)
+                truth[t, list(COLOURS).index(thing.colour)] = (1, *(2 * at - 1), *(2 * come), *(2 * last), *kind)
     return torch.from_numpy(truth)
 
 
