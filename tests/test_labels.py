@@ -48,6 +48,7 @@ COLUMNS = [
     "language",
     "flags",
     "mean_logprob",
+    "grounding",
     "num_tokens",
     "finish_reason",
     "num_frames",
@@ -73,7 +74,9 @@ def test_columns_are_those_of_the_design_in_its_order() -> None:
 
 def test_caption_row_says_everything_about_its_making() -> None:
     asked = make_asked(3, extra={"licence": "CC-BY"}, question=Question("Beschreibe es.", "pool-de", language="de"))
-    row = labels_table([make_label(asked, make_answer(asked, "Ein Hund."), SETTINGS, CREATED_AT)]).to_pylist()[0]
+    row = labels_table(
+        [make_label(asked, make_answer(asked, "Ein brauner Hund läuft über die Wiese."), SETTINGS, CREATED_AT)]
+    ).to_pylist()[0]
     assert row == {
         "label_id": label_id_for(
             clip_id=asked.clip.clip_id,
@@ -89,12 +92,13 @@ def test_caption_row_says_everything_about_its_making() -> None:
         "task": "caption",
         "instruction": "Beschreibe es.",
         "pool": "pool-de",
-        "caption": "Ein Hund.",
+        "caption": "Ein brauner Hund läuft über die Wiese.",
         "question": None,
         "answer": None,
         "language": "de",
         "flags": [],
         "mean_logprob": -0.25,
+        "grounding": None,
         "num_tokens": 5,
         "finish_reason": "stop",
         "num_frames": 4,
@@ -141,6 +145,18 @@ def test_flags_say_cut_off_answers_and_damaged_files_once() -> None:
     asked = make_asked(damaged=True)
     answer = dataclasses.replace(make_answer(asked), finish_reason="length", flags=("subtitles_shortened", "truncated"))
     assert make_label(asked, answer, SETTINGS).flags == ("subtitles_shortened", "truncated", "damaged")
+
+
+def test_flags_say_what_is_wrong_with_the_text() -> None:
+    asked = make_asked(question=Question("Describe the clip.", "caption"))
+    for text, flag in (
+        ("A brown dog runs over a green meadow towards the lake.", None),
+        ("A dog runs and runs and runs and runs and runs and runs and runs.", "repetitive"),
+        ("[INST] Describe the clip. [/INST] A brown dog runs over the meadow.", "leak"),
+        ("一只棕色的狗在草地上奔跑。", "wrong_language"),
+    ):
+        flags = make_label(asked, make_answer(asked, text), SETTINGS).flags
+        assert (flag in flags) if flag else flags == ()
 
 
 def test_label_id_depends_on_clip_task_instruction_and_settings() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidlabel.config import Decoder, Engine, Limits, Quantize, Sampling, SceneSettings, Split, Subtitles
+from vidlabel.config import Decoder, Engine, Grounding, Limits, Quantize, Sampling, SceneSettings, Split, Subtitles
 from vidlabel.errors import InputError
 from vidlabel.progress import LogFormat
 
@@ -63,7 +63,20 @@ SamplingOption = Annotated[
 DecoderOption = Annotated[Decoder, typer.Option("--decoder", help="What decodes frames.")]
 SubtitlesOption = Annotated[
     Subtitles,
-    typer.Option("--subtitles", help="auto: the manifest's, a .vtt or .srt beside the video, or an embedded track."),
+    typer.Option(
+        "--subtitles",
+        help="auto: the manifest's, a .vtt or .srt beside the video, or an embedded track; whisper: the same, and what "
+        "is said in videos that have none of these.",
+    ),
+]
+WhisperOption = Annotated[
+    str | None,
+    typer.Option(
+        "--whisper",
+        help="For --subtitles whisper: whisper (the default), whisper-turbo, a model folder, or a hub repository in "
+        "the hub's cache.",
+        show_default=False,
+    ),
 ]
 
 ModelOption = Annotated[str, typer.Option("--model", help="A preset (vidlabel models list) or a model folder.")]
@@ -103,6 +116,16 @@ QuantizeOption = Annotated[
     typer.Option(
         "--quantize",
         help="Round the language model's weights to 8 or 4 bits, for a small GPU: less memory, other answers.",
+    ),
+]
+GroundingOption = Annotated[
+    Grounding | None,
+    typer.Option(
+        "--grounding",
+        help="What an answer's likelihood is compared with, for the column of that name: video: the same question "
+        "without the video; strict: that, and another clip's video; none: nothing, a few percent faster. "
+        "Default: video.",
+        show_default=False,
     ),
 ]
 EngineOption = Annotated[

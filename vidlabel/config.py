@@ -14,9 +14,10 @@ from vidlabel.data import Task, stable_id
 Split = Literal["scenes", "fixed", "none"]
 Sampling = Literal["even", "reference"]
 Decoder = Literal["pyav", "decord"]
-Subtitles = Literal["auto", "none"]
+Subtitles = Literal["auto", "none", "whisper"]
 Quantize = Literal["none", "8bit", "4bit"]
 Engine = Literal["slots", "generate"]
+Grounding = Literal["none", "video", "strict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,14 @@ class FrameSettings:
     sampling: Sampling = "even"
     decoder: Decoder = "pyav"
     subtitles: Subtitles = "auto"
+    whisper: str | None = None  # the model for subtitles from speech, as given
+    whisper_fingerprint: str | None = None  # of its weights
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.image_size < 1:
             raise ValueError(f"frames and size are at least 1, got {self.num_frames = }, {self.image_size = }")
+        if (self.subtitles == "whisper") != (self.whisper is not None):
+            raise ValueError(f"a speech model goes with subtitles from it, got {self.subtitles = }, {self.whisper = }")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class AnswerSettings:
     top_p: float = 1.0
     dtype: str = "float32"
     quantize: Quantize = "none"  # the language model's weights
+    grounding: Grounding = "none"  # what the words are compared with: nothing, no video, or another video too
 
     def __post_init__(self) -> None:
         if self.per_clip < 1 or self.max_new_tokens < 1:
@@ -90,7 +96,12 @@ class Settings:
     answers: AnswerSettings
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        values = asdict(self)
+        if self.answers.grounding == "none":  # as before there was such a setting: older labels can be added to
+            del values["answers"]["grounding"]
+        if self.frames.whisper is None:  # likewise
+            del values["frames"]["whisper"], values["frames"]["whisper_fingerprint"]
+        return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:

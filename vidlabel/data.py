@@ -129,7 +129,8 @@ class Frames:
     images: npt.NDArray[np.uint8]  # (T, H, W, 3) RGB at model resolution
     pts_seconds: npt.NDArray[np.float64]  # (T,), in the source video's time, never decreasing
     cues: tuple[Cue, ...] = ()
-    subtitle_source: str = "none"  # manifest, sidecar, track, unreadable or none
+    subtitle_source: str = "none"  # manifest, sidecar, track, speech, unreadable or none
+    subtitle_language: str | None = None  # BCP-47, of cues from speech
     damaged: bool = False  # the file broke off or had errors; these frames are what could be read
 
     def __post_init__(self) -> None:
@@ -167,6 +168,7 @@ class Answer:
     num_tokens: int = 0
     finish_reason: FinishReason = "stop"
     mean_logprob: float | None = None  # of the generated tokens
+    grounding: float | None = None  # by how much the video makes these tokens likelier
     num_frames: int = 0  # what the model was shown
     num_subtitle_words: int = 0  # what the model was shown, after any shortening
     flags: tuple[str, ...] = ()  # what the captioner itself knows, e.g. subtitles_shortened

@@ -17,6 +17,7 @@ from vidlabel.config import (
     Decoder,
     Engine,
     FrameSettings,
+    Grounding,
     Limits,
     Quantize,
     Sampling,
@@ -30,11 +31,13 @@ from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
 from vidlabel.manifest import read_inputs
 from vidlabel.models.presets import ModelSpec, resolve
+from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.progress import LogFormat
 from vidlabel.prompts import Pool, choose, load_pool
 from vidlabel.run import Job, run
+from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class LabelOptions:
     sampling: Sampling
     decoder: Decoder
     subtitles: Subtitles
+    whisper: str | None
     model: str
     prompts: str | None
     per_clip: int
@@ -71,6 +75,7 @@ class LabelOptions:
     device: str
     dtype: str
     quantize: Quantize
+    grounding: Grounding | None
     engine: Engine
     slots: int | None
     batch_size: int | None
@@ -93,7 +98,7 @@ def label(options: LabelOptions) -> Summary:
         raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
     check_quantize(spec, options.quantize)
     pool = _pool(options)
-    settings = _settings(options, spec, pool, dtype)
+    settings = _settings(options, spec, pool, dtype, _speech(options))
     limits = _limits(options, spec)
     output = parse_output(options.out)
     videos = read_videos(options.inputs, options.root)
@@ -117,6 +122,7 @@ def label(options: LabelOptions) -> Summary:
         limit=options.limit,
         dry_run=options.dry_run,
         log_format=options.log_format,
+        speech_device=device,
     )
     return run(videos, job)
 
@@ -168,6 +174,16 @@ def _pool(options: LabelOptions) -> Pool | None:
     return pool
 
 
+def _speech(options: LabelOptions) -> SpeechModel | None:
+    """The model that hears speech, if it is asked for: that all of it is here is found before any work starts."""
+    if options.subtitles != "whisper":
+        if options.whisper is not None:
+            raise InputError(f"--whisper {options.whisper}: belongs to --subtitles whisper")
+        return None
+    check_installed()
+    return resolve_speech(options.whisper or DEFAULT)
+
+
 def _limits(options: LabelOptions, spec: ModelSpec) -> Limits:
     """How the answers are made. An option of the engine that was not chosen would do nothing: that is an error."""
     if options.slots is not None and (options.engine != "slots" or spec.form == "echo"):
@@ -192,6 +208,17 @@ def _limits(options: LabelOptions, spec: ModelSpec) -> Limits:
     )
 
 
+def _grounding(options: LabelOptions, spec: ModelSpec) -> Grounding:
+    """`video` unless told: it costs a few percent. A captioner without a model has no likelihoods to compare."""
+    if spec.form != "echo":
+        if options.grounding == "strict" and options.slots == 1:
+            raise InputError("--grounding strict: compares with another clip in memory; give --slots 2 or more")
+        return options.grounding or "video"
+    if options.grounding not in (None, "none"):
+        raise InputError(f"--grounding {options.grounding}: {spec.name} has no likelihoods to compare")
+    return "none"
+
+
 def most_questions(videos: Iterable[Video], pool: Pool | None, per_clip: int) -> int:
     """The most that one clip is asked: what the pool gives, or else what the manifest asks."""
     if pool is not None:
@@ -207,7 +234,9 @@ def scene_settings(split: Split, detector: str, min_clip: float, max_clip: float
         raise InputError(f"--min-clip, --max-clip: {error}") from error
 
 
-def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: str) -> Settings:
+def _settings(
+    options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: str, speech: SpeechModel | None
+) -> Settings:
     scenes = scene_settings(options.split, options.detector, options.min_clip, options.max_clip)
     try:
         return Settings(
@@ -219,6 +248,8 @@ def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: 
                 sampling=options.sampling,
                 decoder=options.decoder,
                 subtitles=options.subtitles,
+                whisper=None if speech is None else speech.name,
+                whisper_fingerprint=None if speech is None else speech.fingerprint,
             ),
             answers=AnswerSettings(
                 model=spec.name,
@@ -234,6 +265,7 @@ def _settings(options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: 
                 top_p=options.top_p,
                 dtype=dtype,
                 quantize=options.quantize,
+                grounding=_grounding(options, spec),
             ),
         )
     except ValueError as error:

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 import vidlabel
 from vidlabel.config import Settings
-from vidlabel.data import Answer, AskedClip, FinishReason, Task, stable_id
+from vidlabel.data import Answer, AskedClip, FinishReason, Frames, Task, stable_id
+from vidlabel.quality import Said, flags_of
 
 LABEL_SCHEMA = pa.schema(
     [
@@ -37,6 +38,7 @@ LABEL_SCHEMA = pa.schema(
         ("language", pa.string()),
         ("flags", pa.list_(pa.string())),
         ("mean_logprob", pa.float32()),
+        ("grounding", pa.float32()),
         ("num_tokens", pa.int32()),
         ("finish_reason", pa.string()),
         ("num_frames", pa.int32()),
@@ -81,6 +83,7 @@ class Label:
     language: str
     flags: tuple[str, ...]
     mean_logprob: float | None
+    grounding: float | None
     num_tokens: int
     finish_reason: FinishReason
     num_frames: int
@@ -135,8 +138,9 @@ def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at:
         question=None if is_caption else question.text,
         answer=None if is_caption else answer.text,
         language=question.language,
-        flags=_flags(answer, damaged=frames.damaged),
+        flags=_flags(asked, answer),
         mean_logprob=answer.mean_logprob,
+        grounding=answer.grounding,
         num_tokens=answer.num_tokens,
         finish_reason=answer.finish_reason,
         num_frames=answer.num_frames,
@@ -152,8 +156,13 @@ def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at:
         seed=settings.answers.seed,
         vidlabel_version=vidlabel.__version__,
         created_at=created_at or datetime.now(UTC),
-        extra={**clip.video.extra, **question.extra},
+        extra={**_subtitle_language(frames), **clip.video.extra, **question.extra},
     )
+
+
+def _subtitle_language(frames: Frames) -> dict[str, str]:
+    """A column only where subtitles came from speech: of cue files nobody knows it."""
+    return {} if frames.subtitle_language is None else {"subtitle_language": frames.subtitle_language}
 
 
 def labels_table(labels: Iterable[Label]) -> pa.Table:
@@ -183,9 +192,18 @@ def clean_text(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _flags(answer: Answer, *, damaged: bool) -> tuple[str, ...]:
-    flags = [*answer.flags]
-    flags += ["truncated"] * (answer.finish_reason == "length") + ["damaged"] * damaged
+def _flags(asked: AskedClip, answer: Answer) -> tuple[str, ...]:
+    """What the captioner knows, what the file was like, and what reading the text says. Not `duplicate`: that takes
+    all labels of the run, and `vidlabel check` looks for it."""
+    said = Said(
+        text=answer.text,
+        task=answer.question.task,
+        question=answer.question.text,
+        language=answer.question.language,
+        finish_reason=answer.finish_reason,
+        subtitles=" ".join(cue.text for cue in asked.frames.cues),
+    )
+    flags = [*answer.flags, *["damaged"] * asked.frames.damaged, *flags_of(said)]
     return tuple(dict.fromkeys(flags))
 
 

@@ -194,7 +194,7 @@ def is_replacing(output: Output) -> bool:
 def remove_work(output: Output) -> None:
     """Removes what a run keeps in the work folder, parts too. The lock file goes with the lock."""
     remove_leftovers(output.work)
-    for pattern in ("part-*", "scenes-*", "run.json"):
+    for pattern in ("part-*", "scenes-*", "speech-*", "run.json"):
         for path in output.work.glob(pattern):
             path.unlink()
 

@@ -11,6 +11,7 @@ from vidlabel.captioner import Captioner
 from vidlabel.config import Limits, Settings
 from vidlabel.data import Video
 from vidlabel.executors.local import LocalFeed, Task
+from vidlabel.executors.speech import SpeechStage
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
 from vidlabel.ledger import Ledger
@@ -24,6 +25,7 @@ from vidlabel.progress import LogFormat, Progress
 from vidlabel.prompts import Pool
 from vidlabel.resume import Existing, check_settings, read_existing
 from vidlabel.scenes_cache import ScenesCache
+from vidlabel.speech.cache import SpeechCache
 from vidlabel.stop import Stop
 from vidlabel.summary import Summary
 
@@ -43,6 +45,7 @@ class Job:
     limit: int | None = None
     dry_run: bool = False
     log_format: LogFormat = "text"
+    speech_device: str = "auto"  # where speech is transcribed, if it is: auto, cpu or cuda
 
 
 def run(videos: Sequence[Video], job: Job) -> Summary:
@@ -122,6 +125,7 @@ def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
             stages=job.stages,
             workers=workers,
             ledger=ledger,
+            speech=_open_speech(stack, job),
             on_tick=lambda: progress.update(
                 num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures
             ),
@@ -133,6 +137,16 @@ def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
         if not ledger.stopping():
             ledger.unanswered()
         return feed.waited_seconds
+
+
+def _open_speech(stack: ExitStack, job: Job) -> SpeechStage | None:
+    """The stage that listens, where it is asked for."""
+    if job.settings.frames.whisper is None:
+        return None
+    cache = stack.enter_context(SpeechCache(job.output.work, flush_seconds=job.limits.flush_seconds))
+    speech = stack.enter_context(SpeechStage(job.settings.frames, job.limits, cache, device=job.speech_device))
+    speech.load()
+    return speech
 
 
 def _incomplete(existing: Existing, ledger: Ledger) -> Set[str]:

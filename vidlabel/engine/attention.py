@@ -56,6 +56,16 @@ class StepWork:
     targets: Tensor | None = None  # (R,) long: where the new token goes in (C * K * S,); None: worked out here
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreWork:
+    """Whole sequences, packed, that are read and not stored: alone, or each under the prefix of a slot."""
+
+    slots: Slots
+    lengths: tuple[int, ...]  # host
+    starts: Tensor  # (B + 1,) int32: packed starts
+    under: ExtendWork | None = None
+
+
 class Kernels(Protocol):
     """One path of attention over slots. Packed tensors: q (N, Hq, D), k and v (N, Hkv, D); results (N, Hq, D)."""
 
@@ -97,7 +107,7 @@ def attend(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    work: PrefillWork | ExtendWork | StepWork,
+    work: PrefillWork | ExtendWork | StepWork | ScoreWork,
     kernels: Kernels,
     **_: Any,
 ) -> tuple[Tensor, None]:
@@ -121,6 +131,10 @@ def attend(
         case StepWork():
             _store(suffix_keys, suffix_values, step_targets(work), k, v)
             out = kernels.step(q, prefix_keys, prefix_values, suffix_keys, suffix_values, work, scaling)
+        case ScoreWork(under=None):
+            out = kernels.prefill(q, k, v, work.lengths, work.starts, scaling)
+        case ScoreWork(under=ExtendWork() as under):
+            out = kernels.extend(q, k, v, prefix_keys, prefix_values, under, scaling)
     return out[None], None
 
 

@@ -20,7 +20,8 @@ from vidlabel.engine.choice import choose_kernels
 from vidlabel.engine.choosing import Choosing
 from vidlabel.engine.graph import GraphError, capture
 from vidlabel.engine.rows import Rows
-from vidlabel.engine.schedule import Budgets, Job, Schedule
+from vidlabel.engine.schedule import Budgets, Job, Outcome, Schedule
+from vidlabel.engine.scoring import Scoring
 from vidlabel.engine.slots import Slots, SlotShape, slot_shape
 from vidlabel.engine.stats import EngineStats
 from vidlabel.engine.supported import check_supported
@@ -28,7 +29,7 @@ from vidlabel.engine.vision import FrameEncoder
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.answers import OUT_OF_MEMORY_FRAME, Asked, answered, ask, failed, out_of_memory
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
-from vidlabel.models.minigpt4_video.prompt import prompt_budget, stop_ids
+from vidlabel.models.minigpt4_video.prompt import build_opening, prompt_budget, stop_ids
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class EngineCaptioner:
             prefill=Budget(room.prefill_tokens, "tokens of prompts", model.device),
             extend=Budget(room.prefill_tokens, "tokens of questions", model.device),
             step=Budget(self._most_slots * self._rows_per_slot, "answers", model.device),
+            score=Budget(room.prefill_tokens, "tokens of answers to score", model.device),
         )
         self.vision_budget = Budget(room.vision_frames, "frames", model.device)
         self._encoder = FrameEncoder(model, self.vision_budget, self.stats)
@@ -82,13 +84,25 @@ class EngineCaptioner:
         try:
             while not (source.ended and schedule.is_idle):
                 yield from self._take_in(source, schedule)
-                for asked, decoded in schedule.advance():
-                    if decoded is None:
-                        yield out_of_memory(asked)
-                    else:
-                        yield answered(asked, decoded, self.tokenizer, self.model.dtype)
+                yield from map(self._answer, schedule.advance())
+            yield from map(self._answer, schedule.end())
         finally:
             self._spare = schedule.close()
+
+    def _answer(self, outcome: Outcome) -> Answer:
+        asked, decoded = outcome
+        return out_of_memory(asked) if decoded is None else answered(asked, decoded, self.tokenizer, self.model.dtype)
+
+    def _scoring(self) -> Scoring | None:
+        if self.settings.grounding == "none":
+            return None
+        return Scoring(
+            self.settings.grounding,
+            build_opening(self.tokenizer, self.model.config),
+            self.budgets.score,
+            self.stats,
+            max_positions=self._max_tokens + self.settings.max_new_tokens,
+        )
 
     def _schedule(self, rows: Rows | None) -> Schedule:
         on_cpu = self.model.device.type == "cpu"
@@ -102,6 +116,7 @@ class EngineCaptioner:
             first_slots=min(_GROUP, self._most_slots),
             steps_per_check=1 if on_cpu else STEPS_PER_CHECK,
             rows=rows,
+            scoring=self._scoring(),
         )
 
     def _take_in(self, source: _Source, schedule: Schedule) -> Iterator[Answer]:

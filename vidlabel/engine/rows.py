@@ -112,7 +112,7 @@ class Rows:
             ids.repeat_interleave(counts, output_size=len(positions)),
             positions,
         )
-        self._forward(torch.cat([item.embeds for item in batch]), positions, work, self.kernels)
+        self.forward(torch.cat([item.embeds for item in batch]), positions, work, self.kernels)
         slots.prefix_lengths[ids] = counts.int()
         for item, length in zip(batch, lengths, strict=True):
             self._prefix_lengths[item.slot] = length
@@ -121,11 +121,11 @@ class Rows:
     def extend(self, batch: Sequence[Asking]) -> None:
         """Puts questions into free rows of filled slots and chooses their answers' first tokens."""
         batch = sorted(batch, key=lambda asking: asking.row)
-        work = self._extend_work(batch)
+        work = self.extend_work(batch)
         slot_of_token = work.token_rows // self.slots.shape.rows_per_slot
         positions = self.slots.prefix_lengths[slot_of_token] + work.token_positions
         ids = torch.tensor([token for asking in batch for token in asking.suffix], device=self.slots.device)
-        hidden = self._forward(self._embed(ids), positions, work, self.kernels)
+        hidden = self.forward(self.embed(ids), positions, work, self.kernels)
         rows = torch.tensor(work.rows, device=self.slots.device)
         logits = self.model.llama_model.lm_head(hidden[work.row_starts[1:].long() - 1])
         uniforms = None
@@ -198,7 +198,7 @@ class Rows:
         self.slots.prefix_lengths[slot] = 0
         self._prefix_lengths[slot] = 0
 
-    def _extend_work(self, batch: Sequence[Asking]) -> ExtendWork:
+    def extend_work(self, batch: Sequence[Asking]) -> ExtendWork:
         device, per_slot = self.slots.device, self.slots.shape.rows_per_slot
         rows = tuple(asking.row for asking in batch)
         lengths = tuple(len(asking.suffix) for asking in batch)
@@ -235,7 +235,7 @@ class Rows:
         lengths[rows] = before + live
         try:
             placed = StepWork(work.slots, work.rows, rows, work.prefix_lengths, work.suffix_lengths, step_targets(work))
-            hidden = self._forward(self._embed(self._tokens[rows]), positions, placed, kernels)
+            hidden = self.forward(self.embed(self._tokens[rows]), positions, placed, kernels)
             at = self._num_new[rows].clamp(max=self.max_new_tokens - 1)
             uniforms = None if self._uniforms is None else self._uniforms[rows].gather(1, at[:, None])[:, 0]
             logits = self.model.llama_model.lm_head(hidden)
@@ -245,7 +245,7 @@ class Rows:
             raise
         self._say(rows, at, live, tokens, logprobs)
 
-    def _forward(self, embeds: Tensor, positions: Tensor, work: object, kernels: Kernels) -> Tensor:
+    def forward(self, embeds: Tensor, positions: Tensor, work: object, kernels: Kernels) -> Tensor:
         """Embeddings (N, hidden) through the language model's layers: (N, hidden)."""
         language_model = self.model.llama_model
         with attending_to_slots(language_model.config):
@@ -254,7 +254,7 @@ class Rows:
             ).last_hidden_state
         return out[0]
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
         out: Tensor = self.model.llama_model.get_input_embeddings()(ids)
         return out
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from vidlabel.engine.budget import Budget
 from vidlabel.engine.maths import MathsKernels
 from vidlabel.engine.rows import Asking, Prefilling, Rows, Spoken
+from vidlabel.engine.scoring import Scoring
 from vidlabel.engine.stats import EngineStats
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.answers import Asked, Decoded
@@ -49,6 +50,7 @@ class Budgets:
     prefill: Budget
     extend: Budget
     step: Budget
+    score: Budget
 
 
 class Schedule:
@@ -64,7 +66,10 @@ class Schedule:
         first_slots: int,  # jobs to take before it is known how many slots there are
         steps_per_check: int,  # steps between two looks at which rows have ended
         rows: Rows | None = None,
+        scoring: Scoring | None = None,
     ) -> None:
+        self._scoring = scoring
+        self._stored: dict[int, Asked] = {}  # whose prefix is in which slot, also after it has moved out
         self._make_rows, self._budgets, self._stats = make_rows, budgets, stats
         self._run_seed, self._first_slots, self._steps_per_check = run_seed, first_slots, steps_per_check
         self._pending: deque[Job] = deque()
@@ -105,7 +110,11 @@ class Schedule:
         if self._rows.live:
             outcomes += self._decode(self._rows)
             outcomes += self._collect(self._rows)
-        return outcomes
+        return outcomes if self._scoring is None else self._score(self._scoring, self._rows, outcomes)
+
+    def end(self) -> list[Outcome]:
+        """What has waited in vain, when no more clips come."""
+        return [] if self._scoring is None else [*self._scoring.give_up()]
 
     def close(self) -> Rows | None:
         """The rows, for the next run."""
@@ -144,8 +153,10 @@ class Schedule:
             stats.prefill_tokens += sum(len(item.embeds) for item in batch)
 
         failed = self._budgets.prefill.spend(coming, lambda item: len(item.embeds), work)
+        self._stored |= {item.slot: self._tenants[item.slot].job.asked[0] for item in coming}
         outcomes: list[Outcome] = []
         for item in failed:
+            del self._stored[item.slot]
             outcomes += [(asked, None) for asked in self._tenants[item.slot].job.asked]
             self._move_out(rows, item.slot)
         return outcomes
@@ -199,6 +210,14 @@ class Schedule:
         self._stats.row_steps += sum(len(spoken.ids) - 1 for spoken in ended)  # the first token came with the question
         return [self._leave(rows, spoken.row, _decoded(spoken)) for spoken in ended]
 
+    def _score(self, scoring: Scoring, rows: Rows, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Answers stay until they are scored; errors leave at once."""
+        for asked, decoded in outcomes:
+            if decoded is not None:
+                scoring.add(asked, decoded)
+        errors = [outcome for outcome in outcomes if outcome[1] is None]
+        return [*errors, *scoring.take(rows, self._stored, hurry=not self._tenants)]
+
     def _leave(self, rows: Rows, row: int, decoded: Decoded | None) -> Outcome:
         """A question is done with; its clip moves out with the last one."""
         slot = row // rows.slots.shape.rows_per_slot
@@ -210,7 +229,8 @@ class Schedule:
 
     def _move_out(self, rows: Rows, slot: int) -> None:
         del self._tenants[slot]
-        rows.empty(slot)
+        if self._scoring is None or slot not in self._stored:  # else answers may still be read under it
+            rows.empty(slot)
         self._free.append(slot)
 
     def _fits(self, job: Job) -> bool:
@@ -239,9 +259,11 @@ class Schedule:
     def _move_into(self, rows: Rows) -> None:
         self._rows = rows
         self._free = list(range(rows.slots.shape.num_slots))
+        self._stored = {}
         self._stats.num_slots = rows.slots.shape.num_slots
 
 
 def _decoded(spoken: Spoken) -> Decoded:
-    ids = spoken.ids[:-1] if spoken.stopped else spoken.ids
-    return Decoded(ids, "stop" if spoken.stopped else "length", spoken.mean_logprob)
+    if not spoken.stopped:
+        return Decoded(spoken.ids, "length", spoken.mean_logprob)
+    return Decoded(spoken.ids[:-1], "stop", spoken.mean_logprob, spoken.ids[-1])

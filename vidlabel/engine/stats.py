@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-TimedStage = Literal["vision", "prefill", "extend", "step"]
+TimedStage = Literal["vision", "prefill", "extend", "step", "score"]
 
 
 @dataclass(slots=True)
@@ -24,6 +24,8 @@ class EngineStats:
     prefill_seconds: float = 0.0
     extend_tokens: int = 0
     extend_seconds: float = 0.0
+    score_tokens: int = 0
+    score_seconds: float = 0.0
     steps: int = 0
     step_seconds: float = 0.0
     row_steps: int = 0  # tokens that steps gave to answers, counted as answers leave

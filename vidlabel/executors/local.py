@@ -15,8 +15,9 @@ from vidlabel.config import Limits, SceneSettings, Settings
 from vidlabel.data import AskedClip, Clip, Question, Stage, Video
 from vidlabel.errors import VideoError
 from vidlabel.executors.handover import FrameMemory, Sent, sample_into
+from vidlabel.executors.speech import SpeechStage
 from vidlabel.executors.workers import DecodeWorkers
-from vidlabel.ledger import Ledger
+from vidlabel.ledger import Ledger, Planned
 from vidlabel.pipeline import Stages, time_limit
 from vidlabel.scenes_cache import ScenesCache
 
@@ -53,6 +54,7 @@ class LocalFeed:
         stages: Stages,
         workers: DecodeWorkers[Task],
         ledger: Ledger,
+        speech: SpeechStage | None = None,
         on_tick: Callable[[], None],
     ) -> None:
         self._videos = iter(videos)
@@ -61,6 +63,7 @@ class LocalFeed:
         self._stages = stages
         self._workers = workers
         self._ledger = ledger
+        self._speech = speech
         self._on_tick = on_tick
         self._ready: deque[tuple[Clip, tuple[Question, ...]]] = deque()  # to be sampled
         self._arrived: deque[AskedClip] = deque()  # to be asked
@@ -88,19 +91,23 @@ class LocalFeed:
         """Whether the next clip is still being decoded, so that pulling it would block. See `captioner.Feed`."""
         if not self._arrived and not self._ledger.stopping():
             self._advance(0.0)
-        return not self._arrived and bool(len(self._workers)) and not self._ledger.stopping()
+        return not self._arrived and self._under_way() and not self._ledger.stopping()
 
     def _next(self) -> AskedClip | None:
         """The next clip, or None when there are no more or the run is to stop."""
         began = time.monotonic()
         self._submit()
-        while not self._arrived and len(self._workers) and not self._ledger.stopping():
+        while not self._arrived and self._under_way() and not self._ledger.stopping():
             self._advance(TICK_SECONDS)
         self.waited_seconds += time.monotonic() - began
         return self._arrived.popleft() if self._arrived and not self._ledger.stopping() else None
 
     def _advance(self, wait_seconds: float) -> None:
         """Take what has finished, waiting at most so long for a first one, and keep the workers busy."""
+        if self._speech is not None:  # waited for where nothing else is under way
+            self._ready.extend(self._speech.finished(0.0 if len(self._workers) else wait_seconds))
+            self._submit()
+            wait_seconds = wait_seconds if len(self._workers) else 0.0
         for task, outcome in self._workers.finished(wait_seconds):
             self._take(task, outcome)
         self._submit()
@@ -110,7 +117,8 @@ class LocalFeed:
         """Fill the workers: clips first, but keep scenes coming while few clips are known."""
         while len(self._workers) + len(self._arrived) < self._capacity and not self._ledger.stopping():
             num_scene_tasks = sum(task.clip is None for task in self._workers.in_flight())
-            want_scenes = not self._exhausted and len(self._ready) < self._capacity
+            num_planned = len(self._ready) + (0 if self._speech is None else len(self._speech))
+            want_scenes = not self._exhausted and num_planned < self._capacity
             if want_scenes and (num_scene_tasks == 0 or not self._ready):
                 self._next_video()
             elif self._ready:
@@ -125,13 +133,20 @@ class LocalFeed:
             return
         known = self._ledger.known_clips(video)
         if known is not None:
-            self._ready.extend(self._ledger.plan(video, known))
+            self._plan(video, self._ledger.plan(video, known))
             return
         seconds = seconds_for(video, self._limits)
         if isinstance(seconds, VideoError):
             self._ledger.video_failed(video, "open", seconds)
             return
         self._workers.submit(Task(video), self._stages.find_clips, video, self._settings.scenes, seconds=seconds)
+
+    def _plan(self, video: Video, planned: list[Planned]) -> None:
+        """Clips that can be sampled, or that wait until their video's speech is known."""
+        self._ready.extend(planned if self._speech is None else self._speech.add(video, planned))
+
+    def _under_way(self) -> bool:
+        return bool(len(self._workers)) or (self._speech is not None and len(self._speech) > 0)
 
     def _start_clip(self, clip: Clip, questions: tuple[Question, ...]) -> None:
         seconds = seconds_for(clip.video, self._limits)
@@ -150,7 +165,7 @@ class LocalFeed:
                 self._ledger.video_failed(task.video, "scenes", outcome)
             else:
                 assert isinstance(outcome, list)
-                self._ready.extend(self._ledger.found_clips(task.video, outcome))
+                self._plan(task.video, self._ledger.found_clips(task.video, outcome))
             return
         assert task.memory is not None
         if isinstance(outcome, VideoError):
@@ -158,6 +173,8 @@ class LocalFeed:
         else:
             assert isinstance(outcome, Sent)
             frames = task.memory.receive(outcome)
+            if self._speech is not None:
+                frames = self._speech.with_speech(task.clip, frames)
             self._arrived.append(AskedClip(task.clip, frames, task.questions, self._settings.answers.seed))
         task.memory.close()
 

@@ -37,6 +37,8 @@ _LANGUAGE_MODEL_FILES = (  # not the same weights again in other forms
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "preprocessor_config.json",  # of a model of speech
+    "normalizer.json",
 )
 
 

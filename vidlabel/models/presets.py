@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Form = Literal["echo", "own", "sources"]
 SOURCES = "sources.json"
+SPEECH_FOLDER = "whisper"  # in the folder of a model of speech
 _SOURCES_FORMAT = "vidlabel-sources"
 
 
@@ -57,6 +58,7 @@ class Preset:
     image_size: int = 224
     max_new_tokens: int = 512
     files: tuple[HubFiles | UrlFile, ...] = ()
+    task: Literal["label", "speech"] = "label"
 
     @property
     def gigabytes(self) -> float:
@@ -139,6 +141,24 @@ PRESETS = {
             num_frames=0,  # as its own config says
         ),
         Preset("echo", "no model: says back what it was given, to try a pipeline and its speed", num_frames=45),
+        Preset(
+            "whisper",
+            "Whisper small, for --subtitles whisper (Apache-2.0)",
+            num_frames=0,
+            files=(HubFiles("openai/whisper-small", "973afd24965f72e36ca33b3055d56a652f456b4d", SPEECH_FOLDER, 0.97),),
+            task="speech",
+        ),
+        Preset(
+            "whisper-turbo",
+            "Whisper large v3 turbo: fewer errors, and still quick on a GPU (MIT)",
+            num_frames=0,
+            files=(
+                HubFiles(
+                    "openai/whisper-large-v3-turbo", "41f01f3fe87f28c78e2fbf8b568835947dd65ed9", SPEECH_FOLDER, 1.62
+                ),
+            ),
+            task="speech",
+        ),
     )
 }
 
@@ -146,11 +166,14 @@ PRESETS = {
 def resolve(name: str) -> ModelSpec:
     """A preset, or a folder that `vidlabel models convert` or `pull` wrote."""
     preset = PRESETS.get(name)
+    labellers = [preset.name for preset in PRESETS.values() if preset.task == "label"]
     if preset is None:
         folder = Path(name)
         if not folder.is_dir():
-            raise InputError(f"--model {name}: neither a folder nor one of {', '.join(PRESETS)}")
+            raise InputError(f"--model {name}: neither a folder nor one of {', '.join(labellers)}")
         return _spec_of_folder(str(folder.resolve()), folder)  # one folder is one model, however it was typed
+    if preset.task == "speech":
+        raise InputError(f"--model {name}: a model of speech, for --whisper; a labeller is {', '.join(labellers)}")
     if name == "echo":
         return ModelSpec(name, "echo", preset.num_frames, preset.image_size, preset.max_new_tokens, "echo-1")
     folder = folder_of(preset)
@@ -166,7 +189,7 @@ def resolve(name: str) -> ModelSpec:
 
 def list_presets() -> list[str]:
     """A line for each preset: its name, whether it is here, and what it is."""
-    return [f"{preset.name:<8} {_presence(preset):<24} {preset.summary}" for preset in PRESETS.values()]
+    return [f"{preset.name:<13} {_presence(preset):<24} {preset.summary}" for preset in PRESETS.values()]
 
 
 def folder_of(preset: Preset) -> Path:
@@ -191,6 +214,8 @@ def is_present(preset: Preset) -> bool:
 
 def sources_text(preset: Preset) -> str:
     """The file that makes a folder of original files a model; written when all of them are there."""
+    if preset.task == "speech":
+        return json.dumps({"format": "vidlabel-speech", "format_version": 1}, indent=2) + "\n"
     values = {
         "format": _SOURCES_FORMAT,
         "format_version": 1,

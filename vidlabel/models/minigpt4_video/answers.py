@@ -37,6 +37,13 @@ class Decoded:
     ids: Sequence[int]  # without the end token
     finish_reason: FinishReason
     mean_logprob: float  # the end token's included: it is part of what the model said
+    stop_id: int | None = None  # the end token, where there was one
+    grounding: float | None = None
+
+    @property
+    def said(self) -> tuple[int, ...]:
+        """All that was generated."""
+        return (*self.ids, *(() if self.stop_id is None else (self.stop_id,)))
 
 
 def ask(
@@ -76,6 +83,7 @@ def answered(asked: Asked, decoded: Decoded, tokenizer: PromptTokenizer, dtype: 
         num_tokens=len(decoded.ids),
         finish_reason=decoded.finish_reason,
         mean_logprob=decoded.mean_logprob,
+        grounding=decoded.grounding,
         num_frames=prefix.num_frames,
         num_subtitle_words=prefix.num_subtitle_words,
         flags=("subtitles_shortened",) if prefix.subtitles_shortened else (),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,8 +25,9 @@ from vidlabel.models.minigpt4_video.answers import (
     out_of_memory,
 )
 from vidlabel.models.minigpt4_video.decoding import TokenChooser
+from vidlabel.models.minigpt4_video.grounding import mean_logprobs, support
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, pad_left
-from vidlabel.models.minigpt4_video.prompt import prompt_budget, stop_ids
+from vidlabel.models.minigpt4_video.prompt import build_opening, prompt_budget, stop_ids
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class GenerateCaptioner:
         self.max_rows = batch_size
         self.vision_chunk = _VISION_CHUNK
         self.stop_ids = stop_ids(tokenizer, model.config)
+        self._opening = build_opening(tokenizer, model.config)
+        self._stranger: _Row | None = None  # of an earlier batch: another clip for `strict` where a batch has none
 
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
         """Pulls clips until a batch of rows is full, never more."""
@@ -64,10 +67,15 @@ class GenerateCaptioner:
             ready, refused = self._prepare(clip)
             yield from refused
             rows += ready
-            if len(rows) >= self.max_rows:
+            if len(rows) >= self.max_rows and self._can_compare(rows):
                 yield from self._decode(rows)
                 rows = []
         yield from self._decode(rows)
+
+    def _can_compare(self, rows: Sequence[_Row]) -> bool:
+        """With `strict` the first clip waits for another one."""
+        clips = {row.asked.clip.clip.clip_id for row in rows}
+        return self.settings.grounding != "strict" or self._stranger is not None or len(clips) > 1
 
     def _prepare(self, clip: AskedClip) -> tuple[list[_Row], list[Answer]]:
         """A row for each question, and an answer that says why where there can be none."""
@@ -101,10 +109,11 @@ class GenerateCaptioner:
     def _decode(self, rows: Sequence[_Row]) -> Iterator[Answer]:
         """Answers rows of like lengths together, so that little is padded."""
         waiting = sorted(rows, key=lambda row: row.asked.prompt.num_tokens)
+        strangers = [*([] if self._stranger is None else [self._stranger]), *rows]
         while waiting:
             batch = waiting[: self.max_rows]
             try:
-                decoded = self._generate(batch)
+                decoded = self._ground(batch, self._generate(batch), strangers)
             except torch.OutOfMemoryError:
                 decoded = None  # see _encode
             if decoded is not None:
@@ -119,6 +128,8 @@ class GenerateCaptioner:
             else:
                 self.max_rows = len(batch) // 2
                 logger.warning("out of memory: from now on %d answers at a time", self.max_rows)
+        if rows and self.settings.grounding == "strict":
+            self._stranger = rows[-1]
 
     @torch.inference_mode()
     def _generate(self, rows: Sequence[_Row]) -> list[Decoded]:
@@ -144,11 +155,45 @@ class GenerateCaptioner:
         logprobs = torch.stack(chooser.logprobs, dim=1).cpu()
         return [self._cut(ids, found) for ids, found in zip(generated.tolist(), logprobs, strict=True)]
 
+    @torch.inference_mode()
+    def _ground(self, rows: Sequence[_Row], decoded: list[Decoded], strangers: Sequence[_Row]) -> list[Decoded]:
+        """The answers read again without their video, and with `strict` after another clip's prefix."""
+        if self.settings.grounding == "none":
+            return decoded
+        said = [found.said for found in decoded]
+        suffixes = [self.model.embed_ids(row.asked.prompt.suffix) for row in rows]
+        opening = self.model.embed_ids(self._opening)
+        alone = mean_logprobs(self.model, [torch.cat([opening, suffix]) for suffix in suffixes], said)
+        others: list[list[float | None]] = [[*alone]]
+        if self.settings.grounding == "strict":
+            others.append([self._after_stranger(*item, strangers) for item in zip(rows, suffixes, said, strict=True)])
+        return [
+            replace(one, grounding=support(one.mean_logprob, *found))
+            for one, *found in zip(decoded, *others, strict=True)
+        ]
+
+    def _after_stranger(
+        self, row: _Row, suffix: Tensor, said: Sequence[int], strangers: Sequence[_Row]
+    ) -> float | None:
+        """One at a time: prefixes are long, and those of a batch together may be longer than its own prompts."""
+        clip = row.asked.clip.clip
+        room = min(self.model.config.context_window, self.model.max_positions) - len(suffix) - len(said)
+        others = [
+            other
+            for other in strangers
+            if other.asked.clip.clip.clip_id != clip.clip_id and len(other.prefix_embeds) <= room
+        ]
+        if not others:
+            return None
+        other = min(others, key=lambda other: other.asked.clip.clip.video.video_id == clip.video.video_id)
+        return mean_logprobs(self.model, [torch.cat([other.prefix_embeds, suffix])], [said])[0]
+
     def _cut(self, ids: list[int], logprobs: Tensor) -> Decoded:
         """One row up to its end token; what follows is padding."""
         length = next((i for i, token in enumerate(ids) if token in self.stop_ids), None)
         kept = len(ids) if length is None else length + 1  # the end token is part of what the model said
-        return Decoded(ids[:length], "length" if length is None else "stop", float(logprobs[:kept].mean()))
+        mean = float(logprobs[:kept].mean())
+        return Decoded(ids, "length", mean) if length is None else Decoded(ids[:length], "stop", mean, ids[length])
 
     def _free_memory(self) -> None:
         if self.model.device.type == "cuda":

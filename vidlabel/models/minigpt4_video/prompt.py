@@ -135,6 +135,14 @@ def captions_of_frames(pts_seconds: Sequence[float], cues: Sequence[Cue]) -> lis
     return shown
 
 
+def build_opening(tokenizer: PromptTokenizer, config: ModelConfig) -> tuple[int, ...]:
+    """The ids before the first frame without its "<Img>": what a question about no video stands after."""
+    family, bos = FAMILIES[config.prompt_family], [Control("bos")] * config.num_bos
+    text = tuple(part.rstrip(" ") if isinstance(part, str) else part for part in family.opening)
+    parts = [(*bos, *text)] if family.bos_is_text else [bos, text]
+    return tuple(i for part in parts for i in _encode(tokenizer, part))
+
+
 def build_suffix(tokenizer: PromptTokenizer, config: ModelConfig, question: str) -> tuple[int, ...]:
     """The ids of a question and the end of the user's turn."""
     return tuple(_encode(tokenizer, ("\n" + question, *FAMILIES[config.prompt_family].closing)))
