@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vidlabel.engine.slots import head_dim_of
 from vidlabel.models.minigpt4_video.config import ModelConfig, VisionConfig
 
 
@@ -77,7 +78,7 @@ def shape_of(config: ModelConfig, llm: Any) -> Shape:
         num_layers=llm.num_hidden_layers,
         num_heads=llm.num_attention_heads,
         num_kv_heads=llm.num_key_value_heads,
-        head_dim=getattr(llm, "head_dim", None) or llm.hidden_size // llm.num_attention_heads,
+        head_dim=head_dim_of(llm),
     )
 
 

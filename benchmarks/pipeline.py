@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from vidlabel.captioner import EchoCaptioner
 from vidlabel.config import AnswerSettings, FrameSettings, Limits, SceneSettings, Settings
+from vidlabel.cores import available_cores
 from vidlabel.data import Clip
 from vidlabel.executors.worker_imports import single_thread
 from vidlabel.executors.workers import PRELOADED
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("videos", nargs="*", type=Path)
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=available_cores())
     options = parser.parse_args()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

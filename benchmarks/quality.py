@@ -1,4 +1,4 @@
-"""How well `vidlabel/quality.py` tells good answers from bad ones, and how fast, on the labelled set of the tests.
+"""How well `vidlabel.quality` tells good answers from bad ones, and how fast, on the labelled set of the tests.
 
     python benchmarks/quality.py                both halves of tests/data/quality
     python benchmarks/quality.py --misses       also every answer that is judged wrongly

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen2Config
 
 from vidlabel.config import AnswerSettings
@@ -82,6 +83,17 @@ def qwen_folder(folder: Path) -> Path:
 @functools.cache
 def qwen_model(folder: Path) -> tuple[MiniGPT4Video, PromptTokenizer]:
     return load_model(folder)
+
+
+class ScarceVision(MiniGPT4Video):
+    """A vision side with memory for so many frames."""
+
+    max_frames = 99
+
+    def encode_images(self, images: Tensor, *, chunk: int | None = None) -> Tensor:
+        if min(len(images), chunk or len(images)) > self.max_frames:
+            raise torch.OutOfMemoryError("not enough memory")
+        return super().encode_images(images, chunk=chunk)
 
 
 def asked_clip(

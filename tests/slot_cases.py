@@ -60,6 +60,7 @@ class Case:
             token_positions=token_positions,
             row_starts=starts_of(lengths, device),
             slot_ids=slots,
+            slot_lengths=tuple(tokens),
             slot_starts=starts_of(tokens, device),
             slot_prefix_lengths=tuple(self.prefix_lengths[slot] for slot in slots),
         )

@@ -113,6 +113,7 @@ def test_a_suffix_sees_its_prefix_and_what_came_before_in_its_row(
         torch.cat([torch.arange(length) for length in lengths]),
         starts_of(lengths, CPU),
         slot_ids,
+        tuple(per_slot),
         starts_of(per_slot, CPU),
         tuple(int(slots.prefix_lengths[slot]) for slot in slot_ids),
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.engine_models import SIZE, STOP_IDS, TOKENIZER, clips, engine, language_config, model_of, said, tiny_model
-from tests.minigpt4_models import TEXTS, answer_settings, asked_clip
+from tests.minigpt4_models import TEXTS, ScarceVision, answer_settings, asked_clip
 from vidlabel.data import Answer, AskedClip, Cue
 from vidlabel.engine.attention import ExtendWork, PrefillWork, StepWork
 from vidlabel.engine.budget import Budget
@@ -37,17 +37,6 @@ class FedClips:
             assert not self.would_wait(), "pulled a clip that is still to be decoded, while answers could be made"
             self.num_pulled += 1
             yield clip
-
-
-class ScarceVision(MiniGPT4Video):
-    """A vision side with memory for so many frames."""
-
-    max_frames = 99
-
-    def encode_images(self, images: Tensor, *, chunk: int | None = None) -> Tensor:
-        if min(len(images), chunk or len(images)) > self.max_frames:
-            raise torch.OutOfMemoryError("not enough memory")
-        return super().encode_images(images, chunk=chunk)
 
 
 def scarce(kind: Work, max_tokens: int) -> MiniGPT4Video:

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "vidlabel"
 
 # from the ground up; a module may import from its own row (without a circle) and from the rows above it in this list
 LAYERS = [
-    {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files"},
+    {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
+     "vidlabel.cores"},
     {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
     {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifest", "vidlabel.rolling_cues",
@@ -20,7 +21,7 @@ LAYERS = [
      "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.merge"},
     {"vidlabel.tables"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
-     "vidlabel.transitions", "vidlabel.scenes", "vidlabel.scenes_cache"},
+     "vidlabel.transitions", "vidlabel.scenes", "vidlabel.row_cache", "vidlabel.scenes_cache"},
     {"vidlabel.models"},
     {"vidlabel.speech"},
     {"vidlabel.engine"},

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from tests.minigpt4_models import (
     TEXTS,
     VARIANTS,
+    ScarceVision,
     answer_settings,
     asked_clip,
     golden_config,
@@ -48,17 +48,6 @@ class ScarceMemory(LlamaForCausalLM):
         if num_rows > self.max_rows:
             raise torch.OutOfMemoryError("not enough memory")
         return super().forward(*args, **kwargs)
-
-
-class ScarceVision(MiniGPT4Video):
-    """A vision side with memory for so many frames."""
-
-    max_frames = 99
-
-    def encode_images(self, images: Tensor, *, chunk: int | None = None) -> Tensor:
-        if min(len(images), chunk or len(images)) > self.max_frames:
-            raise torch.OutOfMemoryError("not enough memory")
-        return super().encode_images(images, chunk=chunk)
 
 
 @pytest.fixture

@@ -170,7 +170,8 @@ def split(
 ) -> None:
     """Find the scenes alone; the output is a manifest that caption and qa take."""
     _set_up_logging(log_format)
-    from vidlabel.labelling import available_cores, read_videos, scene_settings
+    from vidlabel.cores import available_cores
+    from vidlabel.labelling import read_videos, scene_settings
     from vidlabel.pipeline import default_stages
     from vidlabel.split import SplitJob
     from vidlabel.split import split as split_videos

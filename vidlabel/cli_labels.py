@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from vidlabel.cores import available_cores
 
 Labels = Annotated[
     Path,
@@ -102,7 +103,7 @@ def check_command(labels: Labels, out: Out, text_column: TextColumn = None, work
     """Make the flags of existing labels anew from their texts; say on stderr how many have which."""
     from vidlabel.tables.rechecking import check_labels
 
-    report = check_labels(labels, out, text_column=text_column, num_workers=workers or _cores())
+    report = check_labels(labels, out, text_column=text_column, num_workers=workers or available_cores())
     typer.echo(report.to_text(), err=True)
 
 
@@ -116,13 +117,9 @@ def stats_command(
     from vidlabel.tables.stats import stats
     from vidlabel.tables.stats_text import to_json, to_text
 
-    found = stats(labels, text_column=text_column, num_threads=workers or _cores())
+    found = stats(labels, text_column=text_column, num_threads=workers or available_cores())
     typer.echo(to_json(found) if as_json else to_text(found))
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

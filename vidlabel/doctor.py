@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from vidlabel.engine.choice import Choice
+from vidlabel.engine.choice import Choice, version_numbers
 from vidlabel.machine import CODECS, Machine, Package
 
 Status = Literal["ok", "warn", "fail"]
@@ -99,7 +99,7 @@ def package_finding(name: str, package: Package, *, more: str = "") -> Finding:
         return Finding(
             name, f"{package.version}, cannot be imported ({package.problem})", status, f"reinstall: {advice}"
         )
-    if _numbers(package.version) < needed:
+    if version_numbers(package.version) < needed:
         return Finding(name, f"{package.version}, too old", status, advice)
     return Finding(name, f"{package.version}, {more}" if more else package.version)
 
@@ -209,10 +209,6 @@ def clock_finding(year: int) -> Finding:
         advice = "set the clock: downloads fail and labels get wrong dates"
         return Finding("clock", f"says {year}", "fail", advice)
     return Finding("clock", f"says {year}")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
 
 
 def _gb(num_bytes: int) -> str:

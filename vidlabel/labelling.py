@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from vidlabel.config import (
     Split,
     Subtitles,
 )
+from vidlabel.cores import available_cores
 from vidlabel.data import Task, Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
@@ -156,11 +156,6 @@ def choose_device(device: str, dtype: str, *, needs_torch: bool) -> tuple[str, s
     if dtype == "auto":
         dtype = "float16" if device == "cuda" else "float32"
     return device, dtype
-
-
-def available_cores() -> int:
-    """Cores that this process may use (a container or `taskset` may leave it fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pool(options: LabelOptions) -> Pool | None:

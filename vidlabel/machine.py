@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import vidlabel
+from vidlabel.cores import available_cores
 from vidlabel.engine.choice import VARIABLE, Choice, choose, read_facts, triton_problem
 from vidlabel.engine.memory import available_memory
 from vidlabel.errors import InputError
@@ -98,7 +99,7 @@ def read_machine(out: Path) -> Machine:
         ffmpeg=_ffmpeg() if has_av else None,
         codecs=_codecs() if has_av else frozenset(),
         weights=tuple(Weights(p.name, is_present(p), p.gigabytes) for p in PRESETS.values() if p.files),
-        num_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        num_cores=available_cores(),
         memory_bytes=available_memory(),
         out=out.absolute(),
         out_problem=writing_problem(out),

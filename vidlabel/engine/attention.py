@@ -40,6 +40,7 @@ class ExtendWork:
     token_positions: Tensor  # (N,) long: position inside the row's suffix
     row_starts: Tensor  # (R + 1,) int32: packed starts of rows
     slot_ids: tuple[int, ...]  # the slots that occur, sorted; host
+    slot_lengths: tuple[int, ...]  # tokens of each of slot_ids; host
     slot_starts: Tensor  # (len(slot_ids) + 1,) int32: packed starts of each slot's tokens
     slot_prefix_lengths: tuple[int, ...]  # of each of slot_ids; host
 

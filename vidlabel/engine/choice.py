@@ -91,14 +91,15 @@ def _against_flash(facts: MachineFacts) -> str | None:
 def _against_triton(facts: MachineFacts) -> str | None:
     if facts.triton is None:
         return "Triton is not installed (pip install triton)"
-    if _version(facts.triton) < _MIN_TRITON:
+    if version_numbers(facts.triton) < _MIN_TRITON:
         return f"Triton {facts.triton} is older than {'.'.join(map(str, _MIN_TRITON))}"
     if not facts.has_compiler:
         return "Triton needs a C compiler and finds none (install gcc, or set CC)"
     return None
 
 
-def _version(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Major and minor of a package's version, to compare."""
     return tuple(int(part) for part in text.split("+")[0].split(".")[:2] if part.isdigit())
 
 
@@ -127,10 +128,11 @@ def _installed(package: str) -> str | None:
 
 def choose_for(model: MiniGPT4Video) -> Choice:
     """The choice for a loaded model, on its device and in its number format."""
-    config = model.llama_model.config
+    from vidlabel.engine.slots import head_dim_of  # not above: the doctor reads this module where torch is broken
+
     weight = model.llama_model.get_input_embeddings().weight  # never quantised
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return choose(read_facts(weight.device, weight.dtype, head_dim), os.environ.get(VARIABLE))
+    facts = read_facts(weight.device, weight.dtype, head_dim_of(model.llama_model.config))
+    return choose(facts, os.environ.get(VARIABLE))
 
 
 def choose_kernels(model: MiniGPT4Video) -> Kernels:

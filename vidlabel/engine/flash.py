@@ -107,9 +107,6 @@ class FlashKernels:
     ) -> Tensor:
         room, group = prefix_keys.shape[1], q.shape[1] // prefix_keys.shape[2]
         rows_per_slot = _rows_per_slot(work.slots.prefix_lengths, work.slots.suffix_lengths)
-        per_slot: dict[int, int] = {}
-        for row, length in zip(work.rows, work.lengths, strict=True):
-            per_slot[row // rows_per_slot] = per_slot.get(row // rows_per_slot, 0) + length
         slots = work.token_rows[work.slot_starts[:-1].long()] // rows_per_slot  # on the device, without a copy to it
         starts = (slots * room).int()
         prefix = self._attend_prefix(
@@ -119,7 +116,7 @@ class FlashKernels:
             starts_q=(work.slot_starts * group).int(),
             starts_k=torch.cat([starts, starts[-1:] + room]),
             used_k=work.slots.prefix_lengths[slots],
-            max_q=max(per_slot.values()) * group,
+            max_q=max(work.slot_lengths) * group,
             scale=scale,
         )
         longest = max(work.lengths)

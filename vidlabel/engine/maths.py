@@ -35,15 +35,8 @@ class MathsKernels:
         scale: float,
     ) -> Tensor:
         own = _each_causal(q, k, v, work.lengths, scale)
-        per_slot = work.slots.shape.rows_per_slot
-        slot_of_row = (row // per_slot for row in work.rows)
-        counts = [
-            sum(length for _, length in group)
-            for _, group in groupby(zip(slot_of_row, work.lengths, strict=True), key=lambda pair: pair[0])
-        ]
-        shared = _shared(
-            q, counts, prefix_keys, prefix_values, zip(work.slot_ids, work.slot_prefix_lengths, strict=True), scale
-        )
+        slots = zip(work.slot_ids, work.slot_prefix_lengths, strict=True)
+        shared = _shared(q, work.slot_lengths, prefix_keys, prefix_values, slots, scale)
         return _merge(*shared, torch.cat([out for out, _ in own]), torch.cat([lse for _, lse in own]))
 
     def step(

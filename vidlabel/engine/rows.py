@@ -208,7 +208,7 @@ class Rows:
                 ((row // per_slot, length) for row, length in zip(rows, lengths, strict=True)), key=lambda pair: pair[0]
             )
         ]
-        slot_ids = tuple(slot for slot, _ in grouped)
+        slot_ids, slot_lengths = tuple(slot for slot, _ in grouped), tuple(count for _, count in grouped)
         return ExtendWork(
             self.slots,
             rows,
@@ -219,7 +219,8 @@ class Rows:
             torch.cat([torch.arange(length, device=device) for length in lengths]),
             starts_of(lengths, device),
             slot_ids,
-            starts_of([count for _, count in grouped], device),
+            slot_lengths,
+            starts_of(slot_lengths, device),
             tuple(self._prefix_lengths[slot] for slot in slot_ids),
         )
 

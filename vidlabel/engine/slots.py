@@ -60,15 +60,19 @@ class Slots:
         return self.prefix_lengths.device
 
 
+def head_dim_of(llm_config: Any) -> int:
+    """Not every transformers config says it."""
+    return int(getattr(llm_config, "head_dim", None) or llm_config.hidden_size // llm_config.num_attention_heads)
+
+
 def slot_shape(
     llm_config: Any, *, num_slots: int, rows_per_slot: int, prefix_length: int, suffix_length: int
 ) -> SlotShape:
     """The shape for a transformers config."""
-    head_dim = getattr(llm_config, "head_dim", None) or llm_config.hidden_size // llm_config.num_attention_heads
     return SlotShape(
         num_layers=llm_config.num_hidden_layers,
         num_kv_heads=getattr(llm_config, "num_key_value_heads", None) or llm_config.num_attention_heads,
-        head_dim=head_dim,
+        head_dim=head_dim_of(llm_config),
         num_slots=num_slots,
         rows_per_slot=rows_per_slot,
         prefix_length=prefix_length,

@@ -7,7 +7,7 @@ hang as pictures do. A video that cannot be listened to loses its subtitles and 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vidlabel.config import FrameSettings, Limits
@@ -29,13 +29,6 @@ GPU_MEMORY_MB = 16_384  # what a CUDA context may take of the process's own memo
 _LOADING = ""  # the key of the first call, and of no file
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A file that is being listened to, and the videos (rows of a manifest) that wait for it."""
-
-    videos: list[tuple[Video, list[Planned]]] = field(default_factory=list)
-
-
 class SpeechStage:
     """To be used with `with`. Videos go in with what is planned for them, and come out when their speech is known."""
 
@@ -48,7 +41,8 @@ class SpeechStage:
         self._cache = cache
         self._device = device
         self._workers = DecodeWorkers[str](num_workers=1, memory_mb=_memory_mb(self._model, limits, device))
-        self._waiting: dict[str, _Waiting] = {}
+        # by key of a file that is being listened to: the videos (rows of a manifest) that wait for it
+        self._waiting: dict[str, list[tuple[Video, list[Planned]]]] = {}
         # by key, of this run alone: not to be tried again for each of a file's spans
         self._written: set[str] = set()  # with subtitles
         self._unheard: set[str] = set()
@@ -62,7 +56,7 @@ class SpeechStage:
 
     def __len__(self) -> int:
         """Videos that wait."""
-        return sum(len(waiting.videos) for waiting in self._waiting.values())
+        return sum(map(len, self._waiting.values()))
 
     def load(self) -> None:
         """The model, before any video and before the captioner plans with the memory that is left. InputError where it
@@ -81,9 +75,9 @@ class SpeechStage:
             return planned
         if key not in self._waiting:
             seconds = self._seconds(planned[0][0])
-            self._waiting[key] = _Waiting()
+            self._waiting[key] = []
             self._workers.submit(key, listen, video, str(self._model.folder), self._device, seconds=seconds)
-        self._waiting[key].videos.append((video, planned))
+        self._waiting[key].append((video, planned))
         return []
 
     def finished(self, wait_seconds: float) -> list[Planned]:
@@ -92,14 +86,14 @@ class SpeechStage:
         for key, outcome in self._workers.finished(wait_seconds):
             waiting = self._waiting.pop(key)
             if isinstance(outcome, VideoError):
-                path = waiting.videos[0][0].path
+                path = waiting[0][0].path
                 logger.warning("%s: labelled without its speech, which cannot be heard: %s", path, outcome.reason)
                 self._unheard.add(key)
             elif outcome is None:
                 self._written.add(key)
             else:
                 self._cache.put(key, outcome)
-            for _, planned in waiting.videos:
+            for _, planned in waiting:
                 ready += planned
         return ready
 

@@ -18,12 +18,12 @@ from vidlabel.quality.language import is_wrong_language
 from vidlabel.quality.loops import is_repetitive
 from vidlabel.quality.noise import is_noisy
 from vidlabel.quality.openings import has_opening, strip_opening
-from vidlabel.quality.repeats import Repeats
+from vidlabel.quality.repeats import Repeats, can_repeat
 from vidlabel.quality.thresholds import DEFAULTS, Thresholds
 from vidlabel.quality.wording import leaks, refuses
 from vidlabel.quality.words import Reading, read
 
-__all__ = ["FLAGS", "Repeats", "Said", "Thresholds", "flags_of", "strip_opening"]
+__all__ = ["FLAGS", "Repeats", "Said", "Thresholds", "can_repeat", "flags_of", "strip_opening"]
 
 FLAGS: Mapping[str, str] = {
     "empty": "nothing was said: no letter and no digit",

@@ -44,6 +44,13 @@ class Repeats:
         return len(words) > common or len(known) > self._thresholds.common_share * len(self._clips)
 
 
+def can_repeat(task: str, text: str, thresholds: Thresholds = DEFAULTS) -> bool:
+    """Whether the same text for many clips is a fault: short answers are true of many."""
+    if task != "qa":
+        return True
+    return len(text.split()) > thresholds.common_words or (not text.isascii() and len(text) > thresholds.common_chars)
+
+
 def _key(text: str) -> int:
     """Equal for texts that differ in case and spaces alone."""
     return _hash(" ".join(text.lower().split()).rstrip(".。!！ "))

@@ -1,4 +1,4 @@
-"""The one table of numbers that the checks of `quality.py` use, each with its reason."""
+"""The one table of numbers that the checks here use, each with its reason."""
 
 from __future__ import annotations
 

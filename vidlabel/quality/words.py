@@ -1,4 +1,4 @@
-"""How the checks of `quality.py` read a text: its words, and what is left of it outside quotation marks."""
+"""How the checks here read a text: its words, and what is left of it outside quotation marks."""
 
 from __future__ import annotations
 

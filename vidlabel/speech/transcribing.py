@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from vidlabel.cores import available_cores
 from vidlabel.data import Cue
 from vidlabel.decoders.sound import sound_blocks
 from vidlabel.speech.activity import Stretch, speech_stretches
@@ -57,15 +57,11 @@ def loaded(folder: str, device: str) -> Whisper:
 
     device = choose_device(device)
     if device == "cpu":  # a worker has one thread; this one is alone, and the decode workers rest while they are ahead
-        torch.set_num_threads(max(1, _num_cores() // 2))
+        torch.set_num_threads(max(1, available_cores() // 2))
     whisper = load_whisper(Path(folder), device)
     if device == "cuda":
         whisper.warm_up()
     return whisper
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _language(stretches: Sequence[Stretch], weights: Sequence[dict[str, float]]) -> str:

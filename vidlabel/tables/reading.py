@@ -20,7 +20,7 @@ from vidlabel.errors import InputError
 from vidlabel.jsonl import read_lines
 from vidlabel.labels import LABEL_SCHEMA
 from vidlabel.manifest_rows import read_rows
-from vidlabel.outputs import STEPS, OutputInfo, label_files, parse_output, read_info
+from vidlabel.outputs import STEPS, Output, OutputInfo, label_files, parse_output, read_info
 from vidlabel.readers import BATCH_ROWS, parquet_batches
 from vidlabel.tables.values import as_array, as_type
 
@@ -48,8 +48,7 @@ class LabelTable:
 
     @property
     def failures(self) -> Path:
-        stem = self.path.name if self.form == "folder" else self.path.stem
-        return self.path.with_name(stem + ".failures.jsonl")
+        return Output(self.path, "folder" if self.form == "folder" else "parquet").failures
 
     def require(self, name: str, why: str) -> None:
         if name not in self.schema.names:

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import vidlabel
-from vidlabel.quality import FLAGS, Repeats, Said, flags_of
-from vidlabel.quality.thresholds import DEFAULTS
+from vidlabel.quality import FLAGS, Repeats, Said, can_repeat, flags_of
 from vidlabel.tables.reading import Chunk, LabelTable, Rows, asked_batches, chunks, form_of, open_table, row_schema
 from vidlabel.tables.texts import languages_of, said, said_types
 from vidlabel.tables.values import FLAGS_TYPE
@@ -77,13 +76,6 @@ def check_labels(path: Path, out: Path, *, text_column: str | None = None, num_w
     write_rows(out, rows(), schema, table, {"command": "check", "version": vidlabel.__version__})
     num_clean = now.pop("", 0)
     return CheckReport(num_rows, num_clean, dict(now), dict(before))
-
-
-def can_repeat(task: str, text: str) -> bool:
-    """Whether the same text for many clips is a fault: short answers are true of many."""
-    if task != "qa":
-        return True
-    return len(text.split()) > DEFAULTS.common_words or (not text.isascii() and len(text) > DEFAULTS.common_chars)
 
 
 def _repeats(table: LabelTable, types: Mapping[str, pa.DataType], text_column: str | None) -> tuple[Repeats, int]:
