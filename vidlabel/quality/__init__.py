@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vidlabel.data import FinishReason, Task
-from vidlabel.quality.answers import ignores, says_back
+from vidlabel.quality.answers import asks_for, ignores, says_back
 from vidlabel.quality.copies import copies_subtitles
 from vidlabel.quality.endings import breaks_off
 from vidlabel.quality.language import is_wrong_language
@@ -23,7 +23,17 @@ from vidlabel.quality.thresholds import DEFAULTS, Thresholds
 from vidlabel.quality.wording import leaks, refuses
 from vidlabel.quality.words import Reading, read
 
-__all__ = ["FLAGS", "Repeats", "Said", "Thresholds", "can_repeat", "flags_of", "strip_opening"]
+__all__ = [
+    "FLAGS",
+    "Repeats",
+    "Said",
+    "Thresholds",
+    "asks_for",
+    "can_repeat",
+    "flags_of",
+    "has_opening",
+    "strip_opening",
+]
 
 FLAGS: Mapping[str, str] = {
     "empty": "nothing was said: no letter and no digit",
@@ -44,6 +54,13 @@ _ASKS_DETAIL = re.compile(
     r"\b(?:detail(?:s|ed)?|thorough(?:ly)?|full paragraph|as fully as|at length)\b|详细|完整|一整段|细节", re.IGNORECASE
 )
 _ASKS_WORDS = re.compile(r"\b(?:words?|keywords?|tags?|name the)\b|词|关键字", re.IGNORECASE)
+_ASKS_ASPECT = re.compile(  # "Tense." and "A kitchen." say the mood or the place, and no more was asked
+    r"\b(?:only|just|nothing but) (?:the|its|who|what|where|how|whether)\b"
+    r"|^where\b|^(?:what|which|who|how|is)\b[^.?]*\b(?:mood|feeling|feel|atmosphere|setting|camera|shot|subject|action"
+    r"|movements|(?<!take )(?<!takes )place|where (?:does|is))\b"
+    r"|[只仅](?:描述|说|指出|介绍|写)|(?:主体|动作|场景|地方|镜头|景别|角度|氛围|感觉|情绪)[^。]*[？?]",
+    re.IGNORECASE,
+)
 _ASKS_EXPLANATION = re.compile(r"^(?:why|describe|explain)\b|为什么|为何|请描述|请解释", re.IGNORECASE)
 
 
@@ -90,10 +107,11 @@ def _is_short(reading: Reading, said: Said, thresholds: Thresholds) -> bool:
         return False
     if said.task == "qa":
         return num_words < thresholds.explanation_words and _ASKS_EXPLANATION.search(said.question) is not None
-    if _ASKS_WORDS.search(said.question) and not _ASKS_DETAIL.search(said.question):
+    wants_detail = _ASKS_DETAIL.search(said.question) is not None
+    if not wants_detail and (_ASKS_WORDS.search(said.question) or _ASKS_ASPECT.search(said.question)):
         return False
     by_character = reading.spaceless
     if num_words < (thresholds.caption_chars if by_character else thresholds.caption_words):
         return True
     least = thresholds.detailed_chars if by_character else thresholds.detailed_words
-    return num_words < least and _ASKS_DETAIL.search(said.question) is not None
+    return wants_detail and num_words < least

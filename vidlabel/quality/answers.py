@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import Literal
 
 from vidlabel.quality.thresholds import Thresholds
 from vidlabel.quality.wording import says_question
-from vidlabel.quality.words import Reading, question_words, word_set
+from vidlabel.quality.words import Reading, is_spaceless, question_words, word_set
+
+Asked = Literal["number", "colour", "yes or no", "open"]
 
 _NUMBERS = word_set(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -24,8 +28,8 @@ _COLOURS = (
     "pale bright clear transparent striped rainbow camouflage checkered plaid neon pastel metallic wooden tabby calico "
     "bay spotted dotted patterned monochrome same different mustard rust sand salmon wine caramel sepia"
 )
-_COLOUR_WORDS = frozenset(_COLOURS.split())
-_COLOUR_PART = re.compile("|".join(sorted({word for word in _COLOUR_WORDS if len(word) > 3} | {"red", "grey", "tan"})))
+COLOUR_WORDS = frozenset(_COLOURS.split())
+_COLOUR_PART = re.compile("|".join(sorted({word for word in COLOUR_WORDS if len(word) > 3} | {"red", "grey", "tan"})))
 _BEFORE_COLOUR = re.compile(r"^(?:it|they|he|she|that|the \w+)?\s*(?:is|are|was|were|looks?|has)?\s*(?:(?:an?|the) )?")
 _ZH_NUMBER = re.compile("[0-9０-９一二两三四五六七八九十百千万零几多单双半没无]")
 _ZH_COLOUR = re.compile("[色红橙黄绿青蓝紫黑白灰棕粉褐金银彩透]")
@@ -35,12 +39,15 @@ _ZH_BARE = re.compile(r"^(?:是的?|不是的?|对的?|不对|没有|否|有的)
 _ZH_HOW_MANY = re.compile(
     r"多少[个只人条张辆次种名位件块本支把棵头匹盏艘]|几[个只人条张辆次种名位件块本支把棵头匹盏艘]"
 )
+_ZH_COLOUR_ASKED = re.compile("(?:什么|哪种|哪些|哪几种)颜色")
 _ZH_WH = re.compile("什么|谁|哪|为何|怎么|怎样")
 
 _AUXILIARIES = word_set(
     "is are was were am do does did can could has have had will would should isn't aren't doesn't don't didn't"
 )
 _WH = word_set("what who whom whose where when why how which")
+_BEFORE_WH = word_set("in at on by with for from to of")  # "in what order"
+_COLOUR_ASKED = word_set("colour color colours colors")
 _YES_NO = word_set(
     "yes no not yeah yep nope never nobody none nothing correct incorrect true false maybe probably possibly likely "
     "seems appears indeed neither either only both without isn't aren't doesn't don't didn't wasn't weren't can't "
@@ -67,26 +74,44 @@ def says_back(reading: Reading, question: str, thresholds: Thresholds) -> bool:
     return len(asked & reading.vocabulary) >= thresholds.echo_share * len(asked | reading.vocabulary) > 0
 
 
-def ignores(reading: Reading, question: str) -> bool:
+@lru_cache(maxsize=4096)  # a run has few questions and many answers to each
+def asks_for(question: str) -> Asked | None:
+    """What a question wants, where its form is one that `ignores` knows; English and Chinese."""
     asked = question_words(question)
     if not asked:
+        return None
+    if is_spaceless(question):
+        return _chinese_asks_for(question)
+    if asked[0] in _AUXILIARIES:
+        return "yes or no"
+    if asked[0] in _BEFORE_WH and len(asked) > 1:
+        asked = asked[1:]
+    if asked[0] not in _WH:
+        return None
+    if _asks_how_many(asked):
+        return "number"
+    if asked[0] in ("what", "which") and not _COLOUR_ASKED.isdisjoint(asked[1:2]):
+        return "colour"
+    return "open"
+
+
+def ignores(reading: Reading, question: str) -> bool:
+    if not question_words(question):
         return False
     if _is_question(reading):
         return True
+    wanted = asks_for(question)
+    if wanted is None or reading.spaceless != is_spaceless(question):
+        return False  # in another language than the question: `wrong_language` says so
     if reading.spaceless:
-        return _chinese_ignores(reading.plain, question)
-    if not asked[0].isascii():
-        return False  # the answer is in another language than the question: `wrong_language` says so
-    first = asked[0]
-    if first in _WH and _BARE_YES.match(reading.lower):
+        return _chinese_ignores(reading.plain, question, wanted)
+    if wanted == "yes or no":
+        return _passes_by(reading, question_words(question))
+    if _BARE_YES.match(reading.lower):
         return True
-    if _asks_how_many(asked):
+    if wanted == "number":
         return _has_no_number(reading)
-    if first in ("what", "which") and asked[1:2] in (("colour",), ("color",)):
-        return _has_no_colour(reading)
-    if first in _AUXILIARIES:
-        return _passes_by(reading, asked)
-    return False
+    return wanted == "colour" and _has_no_colour(reading)
 
 
 def _is_question(reading: Reading) -> bool:
@@ -112,7 +137,7 @@ def _has_no_number(reading: Reading) -> bool:
 
 def _has_no_colour(reading: Reading) -> bool:
     """A name of two or three words may be a colour that is not in the list: "a deep plum shade"."""
-    if not reading.vocabulary.isdisjoint(_COLOUR_WORDS) or _COLOUR_PART.search(reading.lower):
+    if not reading.vocabulary.isdisjoint(COLOUR_WORDS) or _COLOUR_PART.search(reading.lower):
         return False
     rest = _BEFORE_COLOUR.sub("", reading.lower).split()
     return len(rest) > 3 or any(word.rstrip(".,!").endswith("ing") for word in rest)
@@ -133,16 +158,24 @@ def _passes_by(reading: Reading, asked: tuple[str, ...]) -> bool:
     return not any(word[:4] in stems for word in words if word not in _DULL)
 
 
-def _chinese_ignores(plain: str, question: str) -> bool:
-    if "颜色" in question and ("什么颜色" in question or "哪种颜色" in question):
-        return not _ZH_COLOUR.search(plain)
+def _chinese_asks_for(question: str) -> Asked | None:
+    if _ZH_COLOUR_ASKED.search(question):
+        return "colour"
     if _ZH_HOW_MANY.search(question):
-        return not _ZH_NUMBER.search(plain)
+        return "number"
     if _ZH_WH.search(question):
+        return "open"
+    return "yes or no" if question.rstrip("？? 。").endswith("吗") else None
+
+
+def _chinese_ignores(plain: str, question: str, wanted: Asked) -> bool:
+    if wanted == "colour":
+        return not _ZH_COLOUR.search(plain)
+    if wanted == "number":
+        return not _ZH_NUMBER.search(plain)
+    if wanted == "open":
         return _ZH_BARE.match(plain) is not None
-    if question.rstrip("？? 。").endswith("吗"):
-        return _chinese_passes_by(plain, question)
-    return False
+    return _chinese_passes_by(plain, question)
 
 
 def _chinese_passes_by(plain: str, question: str) -> bool:

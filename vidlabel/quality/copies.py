@@ -9,7 +9,7 @@ from vidlabel.quality.words import Reading, question_words, word_set, words_of
 _SPEECH = word_set(
     "say says said saying speak speaks spoken speaking speech hear heard voice word words subtitle subtitles talk "
     "talks talking tell tells told mention mentions mentioned lyrics sing sings sung line lines read reads written "
-    "text quote narrator 说 讲 听 词 幕 话 唱 读 念 写"
+    "text quote narrator 说 谈 讲 听 词 幕 话 唱 读 念 写"
 )
 _REPORTING_WORDS = 2  # outside a quotation: "She says" and a quotation is a report, a quotation alone is not
 

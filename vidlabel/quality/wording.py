@@ -67,10 +67,14 @@ _REFUSAL = re.compile(
 _UNTOLD = (
     r"(?:specified|mentioned|stated|known|disclosed|revealed|clear|explained|indicated|identified|determined|confirmed)"
 )
+_SHOWABLE = (  # "The video has no people" is what it shows, "no name" is what it does not tell
+    r"(?:\w+ )?(?:people|persons?|humans?|animals?|vehicles?|cars?|speech|speakers?|speaking|spoken|dialogue|narration"
+    r"|voices?|words|subtitles|sound|audio|cuts?|movement|motion|colou?rs?|action|change)\b"
+)
 _NO_ANSWER = re.compile(
     rf"\b(?:we|one|you) {_UNABLE} (?:tell|determine|know|identify|be (?:sure|certain)"
     r"|say (?:who|what|why|where|when|how))"
-    r"|\b(?:video|clip|footage|scene|frames?) (?:gives?|provides?|offers?|contains?|has|have) no\b"
+    rf"|\b(?:video|clip|footage|scene|frames?) (?:gives?|provides?|offers?|contains?|has|have) no\b(?! {_SHOWABLE})"
     r"|\b(?:cannot|can't|can not|could not|couldn't) be (?:determined|identified|answered|known|inferred|told|verified"
     r"|confirmed|established|discerned|made out|(?:seen|heard|read) (?:what|who|where|why|how|whether|clearly))"
     rf"|\b(?:is|are|was|were|it's) (?:not|never) (?:\w+ly )?{_UNTOLD}\b|\b(?:isn't|aren't|wasn't|weren't) {_UNTOLD}\b"

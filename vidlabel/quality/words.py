@@ -38,10 +38,15 @@ def read(text: str) -> Reading:
         plain = _QUOTED.sub(" ", text) if '"' in text or "'" in text else text
     else:
         lower = lower.replace("’", "'")
-        words, spaceless = _WORD.findall(lower), _HAS_SPACELESS.search(lower) is not None
+        words, spaceless = _WORD.findall(lower), is_spaceless(lower)
         has_quotes = '"' in text or "'" in text or any(mark in text for mark in _QUOTE_MARKS)
         plain = _QUOTED.sub(" ", text) if has_quotes else text
     return Reading(text, lower, words, frozenset(words), spaceless, plain)
+
+
+def is_spaceless(text: str) -> bool:
+    """Whether it has characters of a script without spaces."""
+    return not text.isascii() and _HAS_SPACELESS.search(text) is not None
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -61,3 +66,13 @@ def question_words(question: str) -> tuple[str, ...]:
 
 def contains_run(words: list[str], run: tuple[str, ...]) -> bool:
     return f" {' '.join(run)} " in f" {' '.join(words)} "
+
+
+def stem(word: str) -> str:
+    """Roughly: "running", "runs" and "run" are one."""
+    for ending in ("ing", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    word = word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+    return word.removesuffix("e")
