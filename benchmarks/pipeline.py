@@ -69,7 +69,7 @@ def whole_run(folder: Path, out: Path, num_workers: int) -> tuple[float, float]:
         output=parse_output(out),
         settings=settings,
         limits=Limits(num_workers=num_workers),
-        pool=pool,
+        pools=(pool,),
         stages=default_stages(),
         load_captioner=EchoCaptioner,
     )

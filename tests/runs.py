@@ -36,7 +36,7 @@ def job(out: Path, *, captioner: Captioner | None = None, limits: Limits | None 
         output=parse_output(out),
         settings=echo_settings(),
         limits=limits or Limits(num_workers=2, batch_size=2, flush_seconds=0.2),
-        pool=POOL,
+        pools=(POOL,),
         stages=default_stages(),
         load_captioner=lambda: captioner or EchoCaptioner(),
     )

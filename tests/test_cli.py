@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -136,7 +137,32 @@ WRONG: list[tuple[list[str], str]] = [
     (["caption", "v", "--out", "l.parquet", "--model", "echo", "--compile-vision"], r"--compile-vision: echo has no"),
     (["caption", "empty", "--out", "l.parquet", "--model", "echo"], r"no videos in empty"),
     (["caption", "bad.csv", "--out", "l.parquet", "--model", "echo"], r"bad\.csv.*no video column"),
-    (["qa", "v", "--out", "l.parquet", "--model", "echo"], r"column `question`"),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "echo", "--levels", "short,big"],
+        r"no level 'big'; there are short",
+    ),
+    (["caption", "v", "--out", "l.parquet", "--model", "echo", "--levels", "short,short"], r"each level once"),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "echo", "--levels", "short", "--prompts", "caption"],
+        r"--levels short: .*leave out --prompts caption",
+    ),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "echo", "--rewrite", "merge"],
+        r"--rewrite merge: .*--per-clip 2",
+    ),
+    (
+        ["caption", "v", "--out", "l.parquet", "--model", "echo", "--prompts", "qa-what"],
+        r"qa-what: a pool of qa prompts",
+    ),
+    (
+        ["qa", "v", "--out", "l.parquet", "--model", "echo", "--prompts", "caption"],
+        r"caption: a pool of caption prompts",
+    ),
+    (["qa", "v", "--out", "l.parquet", "--model", "echo", "--prompts", "qa-who,qa-who"], r"two pools of one name"),
+    (["qa", "v", "--out", "l.parquet", "--model", "echo", "--per-clip", "999"], r"--per-clip 999: the pools have"),
+    (["qa", "v", "--out", "l.parquet", "--model", "echo", "--language", "fr"], r"--language fr: .* en, zh"),
+    (["qa", "q.csv", "--out", "l.parquet", "--model", "echo", "--per-clip", "2"], r"--per-clip 2: the manifest says"),
+    (["qa", "q.csv", "--out", "l.parquet", "--model", "echo", "--prompts", "qa-who"], r"questions of its own"),
     (["split", "v", "--out", "clips.txt"], r"--out clips\.txt"),
     (["models", "check", "echo"], r"no weights"),
     (["models", "pull", "nope"], r"nope: the models that can be pulled are"),
@@ -148,6 +174,7 @@ WRONG: list[tuple[list[str], str]] = [
 @pytest.mark.parametrize(("args", "message"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
 def test_wrong_input_is_one_clear_line_and_exit_2(args: list[str], message: str, tmp_path: Path, videos: Path) -> None:
     (tmp_path / "v").symlink_to(videos)
+    (tmp_path / "q.csv").write_text(f"video,question\n{videos / 'video000.mp4'},Who is it?\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.csv").write_text("name\nx.mp4\n")
     before = sorted(tmp_path.iterdir())
@@ -253,3 +280,37 @@ def test_shapes_warns_that_it_knows_only_its_own_world(tmp_path: Path) -> None:
     two_scenes(folder / "a.mp4", 1)
     _, _, stderr = run("caption", str(folder), "--out", str(tmp_path / "l.parquet"), "--model", "shapes")
     assert "shapes knows only generated videos of coloured shapes" in stderr
+
+
+def test_levels_and_structured_are_columns_of_one_file(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "l.parquet"
+    levels = ["--levels", "short,medium,detailed,structured", "--retry-flagged", "1", "--strip-openings"]
+    code, _, stderr = run("caption", str(videos), "--out", str(out), "--model", "echo", *levels)
+    assert code == 0, stderr
+    table = pq.read_table(out)
+    assert Counter(table["level"].to_pylist()) == dict.fromkeys(("short", "medium", "detailed", "structured"), 4)
+    assert all((row["mood"] is not None) == (row["level"] == "structured") for row in table.to_pylist())
+    assert {"subject", "action", "setting", "camera", "mood", "attempt"} < set(table.column_names)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_qa_without_questions_makes_pairs_from_pools(videos: Path, tmp_path: Path, language: str) -> None:
+    out = tmp_path / "qa.parquet"
+    options = ["--language", language, "--verify", "1", "--propose", "1", "--per-clip", "3"]
+    code, _, stderr = run("qa", str(videos), "--out", str(out), "--model", "echo", *options)
+    assert code == 0, stderr
+    rows = pq.read_table(out).to_pylist()
+    assert (len(rows), {row["language"] for row in rows}) == (16, {language})
+    assert all(row["pool"].startswith("qa-") and row["question"] and row["agreement"] is not None for row in rows)
+    assert run("qa", str(videos), "--out", str(out), "--model", "echo", *options)[0] == 0
+    assert pq.read_table(out).num_rows == 16
+    code, _, stderr = run("qa", str(videos), "--out", str(out), "--model", "echo", "--language", language)
+    assert code == 2
+    assert "answers.verify: absent, was 1" in stderr
+
+
+def test_a_manifest_with_questions_may_have_others_proposed(videos: Path, tmp_path: Path) -> None:
+    manifest, out = tmp_path / "q.csv", tmp_path / "qa.parquet"
+    manifest.write_text(f"video,start,end,question\n{videos / 'video000.mp4'},0,1,Who is it?\n")
+    assert run("qa", str(manifest), "--out", str(out), "--model", "echo", "--propose", "2")[0] == 0
+    assert Counter(row["pool"] == "manifest" for row in pq.read_table(out).to_pylist()) == {True: 1, False: 2}

@@ -69,7 +69,7 @@ COLUMNS = [
 
 def test_columns_are_those_of_the_design_in_its_order() -> None:
     assert LABEL_SCHEMA.names == COLUMNS
-    assert [field.name for field in dataclasses.fields(Label)] == [*COLUMNS, "extra"]
+    assert [field.name for field in dataclasses.fields(Label)] == [*COLUMNS, "extra", "more"]
 
 
 def test_caption_row_says_everything_about_its_making() -> None:

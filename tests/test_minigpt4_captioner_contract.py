@@ -13,6 +13,7 @@ from vidlabel.data import AskedClip
 from vidlabel.engine.captioner import EngineCaptioner
 from vidlabel.engine.maths import MathsKernels
 from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
+from vidlabel.models.minigpt4_video.writing import WritingCaptioner
 
 BATCH = 4
 
@@ -28,7 +29,12 @@ def engine() -> Captioner:
     )
 
 
-CAPTIONERS = pytest.mark.parametrize("make", [EchoCaptioner, generate, engine])
+def writing() -> Captioner:
+    """Beside it the language model writes; nothing here asks it to."""
+    return WritingCaptioner(engine(), *golden_model("mistral_small"), {}, max_new_tokens=4)
+
+
+CAPTIONERS = pytest.mark.parametrize("make", [EchoCaptioner, generate, engine, writing])
 
 
 def asked_clips(num_clips: int) -> list[AskedClip]:

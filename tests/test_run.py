@@ -289,7 +289,9 @@ def test_questions_of_a_manifest_are_answered_about_their_clip(videos: Path, tmp
         for what in ("who", "where")
     ]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = job(out, settings=replace(echo_settings(), task="qa"), pool=None)
+    settings = echo_settings()
+    settings = replace(settings, task="qa", answers=replace(settings.answers, pool="manifest"))
+    made = job(out, settings=settings, pools=())
     assert (label(manifest, made).num_clips, len(rows(out))) == (1, 2)
     for row in rows(out):
         assert str(row["answer"]).startswith(str(row["question"]))

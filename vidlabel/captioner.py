@@ -48,6 +48,8 @@ class EchoCaptioner:
             )
             for question in asked.questions:
                 text = f"{question.text} | {seen}" + (f", subtitles: {spoken}" if spoken else "")
+                if not question.sees_video:  # the text that it is told to work on stands behind the first line
+                    text = question.text.partition("\n")[2].partition("\n\n")[0]
                 yield Answer(
                     clip_id=clip.clip_id,
                     question=question,

@@ -11,6 +11,8 @@ from vidlabel.errors import InputError
 from vidlabel.models.presets import ModelSpec, read_sources, read_sources_config, resolve
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vidlabel.models.minigpt4_video.model import MiniGPT4Video
     from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
@@ -34,15 +36,24 @@ def load_captioner(
     if limits.compile_vision:
         for block in model.visual_encoder.blocks:  # they share their code, so it is compiled once
             block.compile(dynamic=True)
+    writes = settings.propose > 0 or settings.rewrite != "none"
+    base = _base_weights(spec, model) if writes else {}  # first: the engine takes what memory is left
+    captioner: Captioner
     if limits.engine == "generate":
         from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
 
-        return GenerateCaptioner(model, tokenizer, settings, batch_size=limits.batch_size)
-    from vidlabel.engine.captioner import EngineCaptioner
+        captioner = GenerateCaptioner(model, tokenizer, settings, batch_size=limits.batch_size)
+    else:
+        from vidlabel.engine.captioner import EngineCaptioner
 
-    return EngineCaptioner(
-        model, tokenizer, settings, num_slots=limits.num_slots, rows_per_slot=rows_per_slot(num_questions)
-    )
+        captioner = EngineCaptioner(
+            model, tokenizer, settings, num_slots=limits.num_slots, rows_per_slot=rows_per_slot(num_questions)
+        )
+    if not writes:
+        return captioner
+    from vidlabel.models.minigpt4_video.writing import WritingCaptioner
+
+    return WritingCaptioner(captioner, model, tokenizer, base, max_new_tokens=settings.max_new_tokens)
 
 
 def rows_per_slot(num_questions: int | None) -> int:
@@ -82,6 +93,17 @@ def _load(spec: ModelSpec, settings: AnswerSettings, device: str) -> tuple[MiniG
     if spec.form == "own":
         return load_model(spec.folder, device=device, dtype=dtype)
     return load_sources(read_sources(spec.folder), read_sources_config(spec.folder), device=device, dtype=dtype)
+
+
+def _base_weights(spec: ModelSpec, model: MiniGPT4Video) -> dict[str, Tensor]:
+    """What the language model's weights are without the adapter."""
+    from vidlabel.models.minigpt4_video.adapter import base_weights, read_adapter
+    from vidlabel.models.minigpt4_video.checkpoint import read_checkpoint
+
+    assert spec.folder is not None
+    if spec.form == "own":
+        return base_weights(model, read_adapter(spec.folder))
+    return base_weights(model, read_checkpoint(read_sources(spec.folder).checkpoint).lora)
 
 
 def _check_self_test(

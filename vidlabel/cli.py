@@ -83,9 +83,13 @@ def caption(
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
     model: o.ModelOption = "mistral",
-    prompts: o.PromptsOption = "caption",
-    per_clip: o.PerClip = 1,
+    prompts: o.PromptsOption = None,
+    levels: o.Levels = None,
+    per_clip: o.PerClip = None,
     language: o.Language = "en",
+    retry_flagged: o.RetryFlagged = 0,
+    strip_openings: o.StripOpenings = False,
+    rewrite: o.RewriteOption = "none",
     seed: o.Seed = 0,
     max_new_tokens: o.MaxNewTokens = None,
     repetition_penalty: o.RepetitionPenalty = 1.1,
@@ -109,7 +113,7 @@ def caption(
     log_format: o.LogFormatOption = "text",
 ) -> None:
     """Caption every clip of every video."""
-    _label("caption", dict(locals()))
+    _label("caption", dict(locals()) | {"propose": 0, "verify": 0})
 
 
 @app.command(epilog="Example: vidlabel qa examples/questions.csv --model shapes --out qa.parquet")
@@ -128,6 +132,13 @@ def qa(
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
     model: o.ModelOption = "mistral",
+    prompts: o.QaPromptsOption = None,
+    per_clip: o.QaPerClip = None,
+    propose: o.Propose = 0,
+    verify: o.Verify = 0,
+    language: o.Language = "en",
+    retry_flagged: o.RetryFlagged = 0,
+    strip_openings: o.StripOpenings = False,
     seed: o.Seed = 0,
     max_new_tokens: o.MaxNewTokens = None,
     repetition_penalty: o.RepetitionPenalty = 1.1,
@@ -150,8 +161,8 @@ def qa(
     dry_run: o.DryRun = False,
     log_format: o.LogFormatOption = "text",
 ) -> None:
-    """Answer the questions of a manifest about its clips."""
-    _label("qa", dict(locals()) | {"prompts": None, "per_clip": 1, "language": "en"})
+    """Answer the questions of a manifest about its clips; without any, those of pools."""
+    _label("qa", dict(locals()) | {"levels": None, "rewrite": "none"})
 
 
 @app.command(epilog="Example: vidlabel split examples/videos --out clips.parquet")

@@ -18,6 +18,7 @@ Subtitles = Literal["auto", "none", "whisper"]
 Quantize = Literal["none", "8bit", "4bit"]
 Engine = Literal["slots", "generate"]
 Grounding = Literal["none", "video", "strict"]
+Rewrite = Literal["none", "condense", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,30 @@ class AnswerSettings:
     dtype: str = "float32"
     quantize: Quantize = "none"  # the language model's weights
     grounding: Grounding = "none"  # what the words are compared with: nothing, no video, or another video too
+    levels: str = ""  # of caption, joined by commas; empty: one kind of caption, from the pool
+    propose: int = 0  # questions about each clip that the language model itself comes up with
+    verify: int = 0  # times that a question is asked again in other words
+    retry_flagged: int = 0  # times that something else is asked where the answer has flags
+    strip_openings: bool = False  # "The video shows" and the like go
+    rewrite: Rewrite = "none"  # what the language model makes of its captions
 
     def __post_init__(self) -> None:
         if self.per_clip < 1 or self.max_new_tokens < 1:
             raise ValueError(f"at least 1 is needed, got {self.per_clip = }, {self.max_new_tokens = }")
+        if min(self.propose, self.verify, self.retry_flagged) < 0:
+            raise ValueError(f"0 or more is needed, got {self.propose = }, {self.verify = }, {self.retry_flagged = }")
         if self.repetition_penalty <= 0 or self.temperature < 0 or not 0 < self.top_p <= 1:
             raise ValueError(
                 "repetition penalty is above 0, temperature 0 or more, top_p in (0, 1], "
                 f"got {self.repetition_penalty = }, {self.temperature = }, {self.top_p = }"
             )
+
+
+# settings that came later, and what they do when nobody asks for them
+_LATER = {
+    "grounding": "none", "levels": "", "propose": 0, "verify": 0, "retry_flagged": 0, "strip_openings": False,
+    "rewrite": "none",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +113,9 @@ class Settings:
 
     def to_json(self) -> str:
         values = asdict(self)
-        if self.answers.grounding == "none":  # as before there was such a setting: older labels can be added to
-            del values["answers"]["grounding"]
+        for name, default in _LATER.items():  # as before there was such a setting: older labels can be added to
+            if values["answers"][name] == default:
+                del values["answers"][name]
         if self.frames.whisper is None:  # likewise
             del values["frames"]["whisper"], values["frames"]["whisper_fingerprint"]
         return json.dumps(values, sort_keys=True, ensure_ascii=False)

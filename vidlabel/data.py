@@ -33,6 +33,9 @@ class Question:
     task: Task = "caption"
     language: str = "en"  # BCP-47, of the question and so of the answer
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)  # the manifest row's own columns
+    key: str = ""  # names the label that this leads to, where the text does not: another try keeps the label's id
+    original: str = ""  # the question that this one puts in other words
+    sees_video: bool = True  # False: put to the language model alone, without its adapter
 
     def __post_init__(self) -> None:
         if not self.text.strip():

@@ -6,10 +6,11 @@ import importlib.util
 import io
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidlabel.asking import Asking, check_levels, pick_pools, pools_fingerprint
 from vidlabel.captioners import check_quantize, load_captioner
 from vidlabel.config import (
     AnswerSettings,
@@ -19,6 +20,7 @@ from vidlabel.config import (
     Grounding,
     Limits,
     Quantize,
+    Rewrite,
     Sampling,
     SceneSettings,
     Settings,
@@ -35,7 +37,7 @@ from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.progress import LogFormat
-from vidlabel.prompts import Pool, choose, load_pool
+from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
 from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
@@ -43,6 +45,7 @@ from vidlabel.summary import Summary
 logger = logging.getLogger(__name__)
 
 DEFAULT_NEW_TOKENS = 256
+PER_CLIP_QA = 4  # questions from the pools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,13 @@ class LabelOptions:
     whisper: str | None
     model: str
     prompts: str | None
-    per_clip: int
+    levels: str | None
+    per_clip: int | None
+    propose: int
+    verify: int
+    retry_flagged: int
+    strip_openings: bool
+    rewrite: Rewrite
     language: str
     seed: int
     max_new_tokens: int | None
@@ -97,13 +106,12 @@ def label(options: LabelOptions) -> Summary:
     if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
         raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
     check_quantize(spec, options.quantize)
-    pool = _pool(options)
-    settings = _settings(options, spec, pool, dtype, _speech(options))
     limits = _limits(options, spec)
     output = parse_output(options.out)
     videos = read_videos(options.inputs, options.root)
-    if options.task == "qa" and not any(video.questions for video in videos):
-        raise InputError("qa needs a manifest with a column `question`; none of the inputs has one")
+    most_from_manifest = max((len(video.questions) for video in videos), default=0) if options.task == "qa" else 0
+    asking = _asking(options, spec, dtype, from_manifest=most_from_manifest > 0)
+    settings = asking.settings
     if spec.name == "shapes":
         logger.warning(
             "shapes knows only generated videos of coloured shapes; what it says of any other footage means nothing"
@@ -112,10 +120,10 @@ def label(options: LabelOptions) -> Summary:
         output=output,
         settings=settings,
         limits=limits,
-        pool=pool,
+        pools=asking.pools,
         stages=default_stages(),
         load_captioner=lambda: load_captioner(
-            settings.answers, limits, device=device, num_questions=most_questions(videos, pool, options.per_clip)
+            settings.answers, limits, device=device, num_questions=asking.most_questions(most_from_manifest)
         ),
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
@@ -158,15 +166,24 @@ def choose_device(device: str, dtype: str, *, needs_torch: bool) -> tuple[str, s
     return device, dtype
 
 
-def _pool(options: LabelOptions) -> Pool | None:
-    if options.prompts is None:
-        return None
-    pool = load_pool(options.prompts)
-    if pool.task != options.task:
-        raise InputError(f"--prompts {options.prompts}: a pool of {pool.task} prompts; {options.task} needs its own")
-    # a language or a number that the pool does not have is found here and not at the first clip
-    choose(pool, clip_id="", seed=0, per_clip=options.per_clip, language=options.language)
-    return pool
+def _asking(options: LabelOptions, spec: ModelSpec, dtype: str, *, from_manifest: bool) -> Asking:
+    """What is asked. A language or a number that the pools do not have is found here and not at the first clip."""
+    levels = "" if options.levels is None else check_levels(options.levels)
+    if from_manifest and options.per_clip is not None:
+        raise InputError(f"--per-clip {options.per_clip}: the manifest says what each clip is asked")
+    pools = pick_pools(
+        options.task, options.prompts, levels=levels, propose=options.propose, from_manifest=from_manifest
+    )
+    settings = _settings(options, spec, pools, levels, dtype, _speech(options), from_manifest=from_manifest)
+    per_clip = settings.answers.per_clip
+    if options.rewrite == "merge" and len(levels.split(",")) * per_clip < 2:
+        raise InputError("--rewrite merge: there is one caption a clip; give --levels or --per-clip 2 or more")
+    asking = Asking(settings, pools)
+    asking.wanted("", Video(video_id="any", path="", location="any"))
+    if options.propose:
+        asking.source("")
+        asking.spare_questions("")
+    return asking
 
 
 def _speech(options: LabelOptions) -> SpeechModel | None:
@@ -214,13 +231,6 @@ def _grounding(options: LabelOptions, spec: ModelSpec) -> Grounding:
     return "none"
 
 
-def most_questions(videos: Iterable[Video], pool: Pool | None, per_clip: int) -> int:
-    """The most that one clip is asked: what the pool gives, or else what the manifest asks."""
-    if pool is not None:
-        return per_clip
-    return max((len(video.questions) for video in videos), default=1)
-
-
 def scene_settings(split: Split, detector: str, min_clip: float, max_clip: float) -> SceneSettings:
     check_detectors(detector)
     try:
@@ -230,7 +240,14 @@ def scene_settings(split: Split, detector: str, min_clip: float, max_clip: float
 
 
 def _settings(
-    options: LabelOptions, spec: ModelSpec, pool: Pool | None, dtype: str, speech: SpeechModel | None
+    options: LabelOptions,
+    spec: ModelSpec,
+    pools: Sequence[Pool],
+    levels: str,
+    dtype: str,
+    speech: SpeechModel | None,
+    *,
+    from_manifest: bool,
 ) -> Settings:
     scenes = scene_settings(options.split, options.detector, options.min_clip, options.max_clip)
     try:
@@ -249,10 +266,16 @@ def _settings(
             answers=AnswerSettings(
                 model=spec.name,
                 model_fingerprint=spec.fingerprint,
-                pool="manifest" if pool is None else pool.name,
-                pool_fingerprint="" if pool is None else pool.fingerprint,
+                pool="manifest" if from_manifest else ",".join(pool.name for pool in pools),
+                pool_fingerprint=pools_fingerprint(pools) if pools else "",
                 language=options.language,
-                per_clip=options.per_clip,
+                per_clip=options.per_clip or (PER_CLIP_QA if options.task == "qa" and not from_manifest else 1),
+                levels=levels,
+                propose=options.propose,
+                verify=options.verify,
+                retry_flagged=options.retry_flagged,
+                strip_openings=options.strip_openings,
+                rewrite=options.rewrite,
                 seed=options.seed,
                 max_new_tokens=options.max_new_tokens or min(DEFAULT_NEW_TOKENS, spec.max_new_tokens),
                 repetition_penalty=options.repetition_penalty,

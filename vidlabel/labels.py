@@ -100,6 +100,7 @@ class Label:
     vidlabel_version: str
     created_at: datetime
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    more: Mapping[str, object] = field(default_factory=dict, hash=False)  # columns that only some runs have
 
     def __post_init__(self) -> None:
         filled = [name for name in ("caption", "question", "answer") if getattr(self, name) is not None]
@@ -113,8 +114,19 @@ def label_id_for(*, clip_id: str, task: Task, instruction: str, settings_fingerp
     return stable_id(clip_id, task, instruction, settings_fingerprint)
 
 
-def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at: datetime | None = None) -> Label:
-    """The row for an answer to one of the clip's questions; refuses an answer about another clip."""
+def make_label(
+    asked: AskedClip,
+    answer: Answer,
+    settings: Settings,
+    created_at: datetime | None = None,
+    *,
+    flags: tuple[str, ...] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Label:
+    """The row for an answer to one of the clip's questions; refuses an answer about another clip.
+
+    `flags` None: read from the answer. `more`: columns that only some runs have; the same ones in every row of a run.
+    """
     clip, frames, question = asked.clip, asked.frames, answer.question
     if answer.clip_id != clip.clip_id or answer.error is not None:
         raise ValueError(f"no label of {clip.clip_id = } can be made from {answer.clip_id = }, {answer.error = }")
@@ -123,7 +135,7 @@ def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at:
         label_id=label_id_for(
             clip_id=clip.clip_id,
             task=question.task,
-            instruction=question.text,
+            instruction=question.key or question.text,
             settings_fingerprint=settings.fingerprint,
         ),
         clip_id=clip.clip_id,
@@ -135,10 +147,10 @@ def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at:
         instruction=question.text,
         pool=question.pool,
         caption=answer.text if is_caption else None,
-        question=None if is_caption else question.text,
+        question=None if is_caption else question.original or question.text,
         answer=None if is_caption else answer.text,
         language=question.language,
-        flags=_flags(asked, answer),
+        flags=flags_for(asked, answer) if flags is None else flags,
         mean_logprob=answer.mean_logprob,
         grounding=answer.grounding,
         num_tokens=answer.num_tokens,
@@ -157,6 +169,7 @@ def make_label(asked: AskedClip, answer: Answer, settings: Settings, created_at:
         vidlabel_version=vidlabel.__version__,
         created_at=created_at or datetime.now(UTC),
         extra={**_subtitle_language(frames), **clip.video.extra, **question.extra},
+        more=more or {},
     )
 
 
@@ -192,13 +205,13 @@ def clean_text(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _flags(asked: AskedClip, answer: Answer) -> tuple[str, ...]:
+def flags_for(asked: AskedClip, answer: Answer) -> tuple[str, ...]:
     """What the captioner knows, what the file was like, and what reading the text says. Not `duplicate`: that takes
     all labels of the run, and `vidlabel check` looks for it."""
     said = Said(
         text=answer.text,
         task=answer.question.task,
-        question=answer.question.text,
+        question=answer.question.original or answer.question.text,
         language=answer.question.language,
         finish_reason=answer.finish_reason,
         subtitles=" ".join(cue.text for cue in asked.frames.cues),
@@ -210,18 +223,19 @@ def _flags(asked: AskedClip, answer: Answer) -> tuple[str, ...]:
 def _part_row(label: Label) -> dict[str, Any]:
     row: dict[str, Any] = {name: _storable(getattr(label, name)) for name in LABEL_SCHEMA.names}
     row |= {name: escape_name(getattr(label, name)) for name in _NAMES}
-    extra = _extra_columns(label.extra)
+    extra = {**label.more, **_extra_columns(label.extra, label.more)}
     row["extra"] = clean_text(json.dumps(extra, ensure_ascii=False, default=str)) if extra else None
     return row
 
 
-def _extra_columns(extra: Mapping[str, object]) -> dict[str, object]:
+def _extra_columns(extra: Mapping[str, object], more: Mapping[str, object]) -> dict[str, object]:
     """The manifest's columns under names that the labels do not use."""
-    taken = {*LABEL_SCHEMA.names, *extra}
+    own = {*LABEL_SCHEMA.names, *more}
+    taken = {*own, *extra}
     columns = {}
     for name, value in extra.items():
         column = clean_text(name)
-        if not column or column in LABEL_SCHEMA.names:
+        if not column or column in own:
             column = f"manifest_{column}"
             while column in taken:
                 column = f"manifest_{column}"

@@ -3,18 +3,18 @@ position: an answer that nobody waits for is a bug of the captioner and stops th
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vidlabel.config import Settings
+from vidlabel.asking import Asking, Wanted
 from vidlabel.data import Answer, AskedClip, Clip, Question, Stage, Video
 from vidlabel.errors import VideoError
 from vidlabel.failures import FailureLog
-from vidlabel.labels import Label, make_label
+from vidlabel.interviews import Interview
+from vidlabel.labels import Label
 from vidlabel.parts import PartSaver
-from vidlabel.plan import RetryPolicy, failed_id, failure_of, label_id_of, questions_for
-from vidlabel.prompts import Pool
+from vidlabel.plan import RetryPolicy, failed_id, failure_of, label_id_of
 from vidlabel.resume import LabelIds
 from vidlabel.scenes_cache import ScenesCache
 
@@ -25,9 +25,13 @@ Planned = tuple[Clip, tuple[Question, ...]]
 class _Waiting:
     """One clip that is with the captioner."""
 
-    asked: AskedClip
-    num_open: int
+    interview: Interview
+    num_open: int  # labels still to be made
     failed: bool = False
+
+    @property
+    def clip(self) -> Clip:
+        return self.interview.asked.clip
 
 
 class Ledger:
@@ -36,8 +40,7 @@ class Ledger:
     def __init__(
         self,
         *,
-        settings: Settings,
-        pool: Pool | None,
+        asking: Asking,
         done_label_ids: LabelIds,
         failures: FailureLog,
         parts: PartSaver[Label],
@@ -45,8 +48,7 @@ class Ledger:
         policy: RetryPolicy,
         stopping: Callable[[], bool],
     ) -> None:
-        self._settings = settings
-        self._pool = pool
+        self._asking = asking
         self._done = done_label_ids
         self._failures = failures
         self._parts = parts
@@ -54,8 +56,10 @@ class Ledger:
         self._policy = policy
         self.stopping = stopping
         self._claimed: set[str] = set()
+        self._wanted: dict[tuple[Video, str], list[Wanted]] = {}  # of clips that are planned and not asked yet
         self._waiting: dict[tuple[str, Question], _Waiting] = {}
-        self._num_open: dict[Video, int] = {}  # videos begun: questions still to be answered
+        self._num_open: dict[Video, int] = {}  # videos begun: labels still to be made
+        self.follow_ups: deque[AskedClip] = deque()  # what answers have led to, to be asked before new clips
         self.num_videos = 0  # finished, well or not
         self.num_clips = 0
         self.num_labels = 0
@@ -79,15 +83,22 @@ class Ledger:
 
     def plan(self, video: Video, clips: Iterable[Clip]) -> list[Planned]:
         """The clips of a video that are still to be asked something, with what they are to be asked."""
-        planned = [(clip, questions) for clip in clips if (questions := self._open_questions(clip))]
-        self._num_open[video] = sum(len(questions) for _, questions in planned)
+        planned: list[Planned] = []
+        num_open = 0
+        for clip in clips:
+            if wanted := self._open_labels(clip):
+                self._wanted[video, clip.clip_id] = wanted
+                planned.append((clip, self._asking.first_questions(clip.clip_id, wanted)))
+                num_open += len(wanted)
+        self._num_open[video] = num_open
         if not planned:
             self.num_videos += 1
         return planned
 
     def asked(self, asked: AskedClip) -> None:
-        """The captioner has taken this clip."""
-        waiting = _Waiting(asked, len(asked.questions))
+        """The captioner is given this clip."""
+        wanted = self._wanted.pop((asked.clip.video, asked.clip.clip_id))
+        waiting = _Waiting(Interview(asked, wanted, self._asking), len(wanted))
         for question in asked.questions:
             self._waiting[asked.clip.clip_id, question] = waiting
 
@@ -96,9 +107,9 @@ class Ledger:
         self._num_open[video] = 0
         self.num_videos += 1
 
-    def clip_failed(self, clip: Clip, questions: tuple[Question, ...], stage: Stage, error: VideoError) -> None:
+    def clip_failed(self, clip: Clip, stage: Stage, error: VideoError) -> None:
         self._record(clip.clip_id, clip.video, stage, error)
-        self._questions_closed(clip.video, len(questions))
+        self._labels_closed(clip.video, len(self._wanted.pop((clip.video, clip.clip_id))))
 
     # ---- from the captioner --------------------------------------------------------------------------------------
 
@@ -109,28 +120,36 @@ class Ledger:
             raise RuntimeError(
                 f"the captioner answered a question that is not open: {answer.clip_id = }, {answer.question.text = }"
             )
-        waiting.num_open -= 1
-        clip = waiting.asked.clip
-        if answer.error is not None:
+        clip, following = waiting.clip, waiting.interview.take(answer)
+        if following.error is not None:
             waiting.failed = True
-            self._record(clip.clip_id, clip.video, "answer", VideoError(answer.error))
-        else:
-            self._parts.add(make_label(waiting.asked, answer, self._settings))
-            self.num_labels += 1
-        if waiting.num_open == 0:
-            self.num_clips += not waiting.failed
-            if not waiting.failed:
-                self._failures.remove(clip.clip_id)
-        self._questions_closed(clip.video, 1)
+            self._record(clip.clip_id, clip.video, "answer", VideoError(following.error))
+        for label in following.labels:
+            self._parts.add(label)
+        self.num_labels += len(following.labels)
+        if following.questions:
+            self._follow(waiting, following.questions)
+        if following.num_closed:
+            waiting.num_open -= following.num_closed
+            if waiting.num_open == 0:
+                self.num_clips += not waiting.failed
+                if not waiting.failed:
+                    self._failures.remove(clip.clip_id)
+            self._labels_closed(clip.video, following.num_closed)
+
+    def _follow(self, waiting: _Waiting, questions: tuple[Question, ...]) -> None:
+        asked = waiting.interview.asked
+        for question in questions:
+            self._waiting[asked.clip.clip_id, question] = waiting
+        self.follow_ups.append(replace(asked, questions=questions, seed=asked.seed + 1))
 
     def unanswered(self) -> None:
         """The captioner is done. What it was asked and did not answer is a failure, not a silent hole."""
-        for (clip_id, _), waiting in list(self._waiting.items()):
+        for waiting in {id(one): one for one in self._waiting.values()}.values():
             if not waiting.failed:
                 waiting.failed = True
-                error = VideoError("the model gave no answer")
-                self._record(clip_id, waiting.asked.clip.video, "answer", error)
-            self._questions_closed(waiting.asked.clip.video, 1)
+                self._record(waiting.clip.clip_id, waiting.clip.video, "answer", VideoError("the model gave no answer"))
+            self._labels_closed(waiting.clip.video, waiting.num_open)
         self._waiting.clear()
 
     def unfinished_video_ids(self) -> set[str]:
@@ -146,23 +165,22 @@ class Ledger:
 
     # ---- books ---------------------------------------------------------------------------------------------------
 
-    def _open_questions(self, clip: Clip) -> tuple[Question, ...]:
+    def _open_labels(self, clip: Clip) -> list[Wanted]:
         if self._policy.gives_up(self._failures, clip.clip_id, clip.video.location):
             self.num_given_up += 1
-            return ()
-        questions = questions_for(clip.clip_id, clip.video, self._settings, self._pool)
-        return tuple(question for question in questions if self._claim(clip, question))
+            return []
+        return [wanted for wanted in self._asking.wanted(clip.clip_id, clip.video) if self._claim(clip, wanted)]
 
-    def _claim(self, clip: Clip, question: Question) -> bool:
-        label_id = label_id_of(clip.clip_id, question, self._settings)
+    def _claim(self, clip: Clip, wanted: Wanted) -> bool:
+        label_id = label_id_of(clip.clip_id, wanted, self._asking.settings)
         if label_id in self._done or label_id in self._claimed:
             return False
         self._claimed.add(label_id)
         return True
 
-    def _questions_closed(self, video: Video, count: int) -> None:
+    def _labels_closed(self, video: Video, count: int) -> None:
         self._num_open[video] -= count
-        if self._num_open[video] == 0:
+        if count and self._num_open[video] == 0:
             self.num_videos += 1
 
     def _record(self, failed: str, video: Video, stage: Stage, error: VideoError) -> None:

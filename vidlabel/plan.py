@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidlabel.asking import Asking, Wanted
 from vidlabel.config import Settings
-from vidlabel.data import Failure, Question, Stage, Video, clip_id_for
+from vidlabel.data import Failure, Stage, Video, clip_id_for
 from vidlabel.errors import VideoError
 from vidlabel.failures import FailureLog, should_retry
 from vidlabel.labels import label_id_for
-from vidlabel.prompts import Pool, choose
 from vidlabel.resume import Existing
 
 
@@ -52,8 +52,7 @@ def make_plan(
     existing: Existing,
     failures: FailureLog,
     policy: RetryPolicy,
-    settings: Settings,
-    pool: Pool | None,
+    asking: Asking,
 ) -> Plan:
     pending: list[Video] = []
     num_done = num_given_up = 0
@@ -68,28 +67,16 @@ def make_plan(
                 num_given_up += len(given_up)
             else:
                 pending.append(video)
-        elif video.span is not None and _span_is_done(video, existing, settings, pool):
+        elif video.span is not None and _span_is_done(video, existing, asking):
             num_done += 1
         else:
             pending.append(video)
     return Plan(tuple(pending), num_done, num_given_up)
 
 
-def questions_for(clip_id: str, video: Video, settings: Settings, pool: Pool | None) -> tuple[Question, ...]:
-    """A caption run draws instructions from the pool, by a hash of seed and clip id; a qa run asks the manifest's."""
-    if settings.task == "qa":
-        return video.questions
-    assert pool is not None, "a caption run has a pool"
-    answers = settings.answers
-    return choose(pool, clip_id=clip_id, seed=answers.seed, per_clip=answers.per_clip, language=answers.language)
-
-
-def label_id_of(clip_id: str, question: Question, settings: Settings) -> str:
+def label_id_of(clip_id: str, wanted: Wanted, settings: Settings) -> str:
     return label_id_for(
-        clip_id=clip_id,
-        task=question.task,
-        instruction=question.text,
-        settings_fingerprint=settings.fingerprint,
+        clip_id=clip_id, task=wanted.task, instruction=wanted.key, settings_fingerprint=settings.fingerprint
     )
 
 
@@ -124,6 +111,7 @@ def failed_id(video: Video) -> str:
     return clip_id_for(video, video.span.start_seconds, video.span.end_seconds)
 
 
-def _span_is_done(video: Video, existing: Existing, settings: Settings, pool: Pool | None) -> bool:
-    questions = questions_for(failed_id(video), video, settings, pool)
-    return all(label_id_of(failed_id(video), question, settings) in existing.done_label_ids for question in questions)
+def _span_is_done(video: Video, existing: Existing, asking: Asking) -> bool:
+    clip_id = failed_id(video)
+    ids = (label_id_of(clip_id, wanted, asking.settings) for wanted in asking.wanted(clip_id, video))
+    return all(label_id in existing.done_label_ids for label_id in ids)

@@ -70,7 +70,7 @@ def choose(pool: Pool, *, clip_id: str, seed: int, per_clip: int, language: str)
 
     A question asked twice of one clip would be one label, so more than the pool holds is an error, not a repeat.
     """
-    tag, texts = _in_language(pool, language)
+    tag, texts = in_language(pool, language)
     if not 1 <= per_clip <= len(texts):
         raise InputError(
             f"--per-clip {per_clip}: pool {pool.name} has {len(texts)} different questions in {tag}; "
@@ -81,7 +81,7 @@ def choose(pool: Pool, *, clip_id: str, seed: int, per_clip: int, language: str)
     return tuple(Question(text=text, pool=pool.name, task=pool.task, language=tag) for text in drawn)
 
 
-def _in_language(pool: Pool, language: str) -> tuple[str, tuple[str, ...]]:
+def in_language(pool: Pool, language: str) -> tuple[str, tuple[str, ...]]:
     """The tag as the pool spells it, and its texts."""
     for tag, texts in pool.questions.items():
         if tag.lower() == language.lower():

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from vidlabel.asking import Asking
 from vidlabel.captioner import Captioner
 from vidlabel.config import Limits, Settings
 from vidlabel.data import Video
+from vidlabel.executors.follow_ups import WithFollowUps
 from vidlabel.executors.local import LocalFeed, Task
 from vidlabel.executors.speech import SpeechStage
 from vidlabel.executors.workers import DecodeWorkers
@@ -37,7 +39,7 @@ class Job:
     output: Output
     settings: Settings
     limits: Limits
-    pool: Pool | None
+    pools: tuple[Pool, ...]  # that its settings name
     stages: Stages
     load_captioner: Callable[[], Captioner]
     overwrite: bool = False
@@ -46,6 +48,10 @@ class Job:
     dry_run: bool = False
     log_format: LogFormat = "text"
     speech_device: str = "auto"  # where speech is transcribed, if it is: auto, cpu or cuda
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(self.settings, self.pools)
 
 
 def run(videos: Sequence[Video], job: Job) -> Summary:
@@ -63,7 +69,7 @@ def run(videos: Sequence[Video], job: Job) -> Summary:
 
 def _run(videos: Sequence[Video], job: Job, existing: Existing, failures: FailureLog, *, replacing: bool) -> Summary:
     policy = RetryPolicy(job.limits.max_attempts, job.retry_failed)
-    plan = make_plan(videos, existing=existing, failures=failures, policy=policy, settings=job.settings, pool=job.pool)
+    plan = make_plan(videos, existing=existing, failures=failures, policy=policy, asking=job.asking)
     if job.dry_run:
         return Summary(plan.num_done, num_left=len(plan.pending), num_given_up=plan.num_given_up)
     begin_work(job.output, job.settings, replaces=replacing)
@@ -97,8 +103,7 @@ def _open_ledger(
     """The ledger and the files behind it, which the stack closes: saved, however the run ends."""
     work, seconds = job.output.work, job.limits.flush_seconds
     return Ledger(
-        settings=job.settings,
-        pool=job.pool,
+        asking=job.asking,
         done_label_ids=existing.done_label_ids,
         failures=failures,
         parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds)),
@@ -132,8 +137,10 @@ def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
         )
         stack.callback(feed.close)
         feed.start()  # decoding begins while the model is loaded
-        for answer in job.load_captioner().answer(feed):
-            ledger.answered(answer)
+        captioner, source = job.load_captioner(), WithFollowUps(feed, ledger.follow_ups, ledger.stopping)
+        while source.has_more:  # the last answers lead to questions too
+            for answer in captioner.answer(source):
+                ledger.answered(answer)
         if not ledger.stopping():
             ledger.unanswered()
         return feed.waited_seconds

@@ -151,7 +151,7 @@ class LocalFeed:
     def _start_clip(self, clip: Clip, questions: tuple[Question, ...]) -> None:
         seconds = seconds_for(clip.video, self._limits)
         if isinstance(seconds, VideoError):  # it was there when its scenes were found
-            self._ledger.clip_failed(clip, questions, "open", seconds)
+            self._ledger.clip_failed(clip, "open", seconds)
             return
         memory = FrameMemory()
         sample, settings = self._stages.sample_frames, self._settings.frames
@@ -169,7 +169,7 @@ class LocalFeed:
             return
         assert task.memory is not None
         if isinstance(outcome, VideoError):
-            self._ledger.clip_failed(task.clip, task.questions, "frames", outcome)
+            self._ledger.clip_failed(task.clip, "frames", outcome)
         else:
             assert isinstance(outcome, Sent)
             frames = task.memory.receive(outcome)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from vidlabel.models.minigpt4_video.checkpoint import read_checkpoint
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.loading import (
     Sources,
@@ -45,6 +46,7 @@ def convert(
         llm_config,
         tensors,
         sources.language_model,
+        adapter=read_checkpoint(sources.checkpoint).lora,
         self_test_device=self_test_device,
         self_test_dtype=self_test_dtype,
     )

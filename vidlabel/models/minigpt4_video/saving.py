@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from vidlabel.errors import InputError
+from vidlabel.models.minigpt4_video.adapter import save_adapter
 from vidlabel.models.minigpt4_video.config import FORMAT, ModelConfig
 from vidlabel.models.minigpt4_video.loading import LANGUAGE_MODEL, WEIGHTS
+from vidlabel.models.minigpt4_video.lora import Lora
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.self_test import write_self_test
 
@@ -59,10 +61,11 @@ def save_tensors(
     tokenizer_files: Path | Iterable[Path],
     *,
     overwrite: bool = False,
+    adapter: Mapping[str, Lora] | None = None,
     self_test_device: str | torch.device = "cpu",
     self_test_dtype: torch.dtype = torch.float32,
 ) -> None:
-    """The same from named tensors, each kept in its type."""
+    """The same from named tensors, each kept in its type. `adapter`: what was merged into them, to be kept beside."""
     from huggingface_hub import save_torch_state_dict
     from safetensors.torch import save_file
 
@@ -76,6 +79,8 @@ def save_tensors(
     (beside / "config.json").write_text(config.to_json(), encoding="utf-8")
     own = {name: tensor.contiguous().cpu() for name, tensor in tensors.items() if not name.startswith(_LLM)}
     save_file(own, beside / WEIGHTS, metadata={"format": "pt"})
+    if adapter:
+        save_adapter(beside, adapter)
     language = {name.removeprefix(_LLM): tensor for name, tensor in tensors.items() if name.startswith(_LLM)}
     if getattr(llm_config, "tie_word_embeddings", False):
         language.pop("lm_head.weight", None)
