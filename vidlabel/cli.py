@@ -72,6 +72,8 @@ def caption(
     inputs: o.Inputs,
     out: o.Out,
     root: o.Root = None,
+    manifest_format: o.ManifestFormatOption = "auto",
+    video_root: o.VideoRoot = None,
     limit: o.Limit = None,
     split: o.SplitOption = "scenes",
     detector: o.DetectorOption = o.SCENES.detector,
@@ -121,6 +123,8 @@ def qa(
     inputs: o.Inputs,
     out: o.Out,
     root: o.Root = None,
+    manifest_format: o.ManifestFormatOption = "auto",
+    video_root: o.VideoRoot = None,
     limit: o.Limit = None,
     split: o.SplitOption = "scenes",
     detector: o.DetectorOption = o.SCENES.detector,
@@ -170,6 +174,8 @@ def split(
     inputs: o.Inputs,
     out: Annotated[Path, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl.")],
     root: o.Root = None,
+    manifest_format: o.ManifestFormatOption = "auto",
+    video_root: o.VideoRoot = None,
     split: o.SplitOption = "scenes",
     detector: o.DetectorOption = o.SCENES.detector,
     min_clip: o.MinClip = o.SCENES.min_clip_seconds,
@@ -189,7 +195,8 @@ def split(
 
     limits = Limits(workers or available_cores(), video_timeout, worker_memory)
     job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
-    _finish(split_videos(read_videos(inputs, root), job), out, job.output.failures, log_format)
+    videos = read_videos(inputs, root, manifest_format, video_root)
+    _finish(split_videos(videos, job), out, job.output.failures, log_format)
 
 
 register(app)  # filter, check, stats

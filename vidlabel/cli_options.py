@@ -21,6 +21,7 @@ from vidlabel.config import (
     Subtitles,
 )
 from vidlabel.errors import InputError
+from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.progress import LogFormat
 
 SCENES, LIMITS = SceneSettings(), Limits()  # the defaults
@@ -37,6 +38,23 @@ Out = Annotated[Path, typer.Option("--out", help="labels.parquet, labels.jsonl, 
 Root = Annotated[
     Path | None,
     typer.Option("--root", help="Paths of manifests are relative to this folder and may not leave it."),
+]
+ManifestFormatOption = Annotated[
+    ManifestFormat,
+    typer.Option(
+        "--manifest-format",
+        help="What the manifests are: plain ones with a column video, or those of a published set as they are; auto "
+        "tells by the columns.",
+    ),
+]
+VideoRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--video-root",
+        help="Where the files of published manifests lie, found by the set's own names in any folder below; default: "
+        "--root, or where the manifest is.",
+        show_default=False,
+    ),
 ]
 Limit = Annotated[
     int | None,

@@ -58,6 +58,19 @@ def find_videos(folder: str) -> list[str]:
     return sorted(path.removeprefix(prefix) for path in _files(top) if _is_video(path))
 
 
+def find_video_names(folder: str) -> Iterator[str]:
+    """As `find_videos`, by extension alone and in the order of the disk: nothing is opened or gathered."""
+    top = folder.rstrip("/") or "/"
+    prefix = top if top == "/" else f"{top}/"
+    return (path.removeprefix(prefix) for path in _files(top) if without_extension(path) != path)
+
+
+def without_extension(name: str) -> str:
+    """The name without the extension of a video, if it has one: other dots belong to the name."""
+    stem, _, extension = name.rpartition(".")
+    return stem if stem and extension.lower() in _VIDEO_EXTENSIONS else name
+
+
 def _files(top: str) -> Iterator[str]:
     """Every file that can be reached. Links to folders come last: a folder goes by its own name where it has one."""
     try:

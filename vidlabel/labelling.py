@@ -32,6 +32,7 @@ from vidlabel.data import Task, Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
 from vidlabel.manifest import read_inputs
+from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.models.presets import ModelSpec, resolve
 from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
@@ -56,6 +57,8 @@ class LabelOptions:
     inputs: list[str]
     out: Path
     root: Path | None
+    manifest_format: ManifestFormat
+    video_root: Path | None
     limit: int | None
     split: Split
     detector: str
@@ -108,7 +111,7 @@ def label(options: LabelOptions) -> Summary:
     check_quantize(spec, options.quantize)
     limits = _limits(options, spec)
     output = parse_output(options.out)
-    videos = read_videos(options.inputs, options.root)
+    videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     most_from_manifest = max((len(video.questions) for video in videos), default=0) if options.task == "qa" else 0
     asking = _asking(options, spec, dtype, from_manifest=most_from_manifest > 0)
     settings = asking.settings
@@ -135,14 +138,22 @@ def label(options: LabelOptions) -> Summary:
     return run(videos, job)
 
 
-def read_videos(inputs: list[str], root: Path | None) -> list[Video]:
+def read_videos(
+    inputs: list[str], root: Path | None, manifest_format: ManifestFormat = "auto", video_root: Path | None = None
+) -> list[Video]:
     """The videos of all inputs; an InputError if there are none."""
     lines: Iterable[str] | None = None
     if "-" in inputs:
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="surrogateescape")  # file names are bytes, not all of them UTF-8
         lines = sys.stdin
-    videos = read_inputs(inputs, root=None if root is None else str(root), lines=lines)
+    videos = read_inputs(
+        inputs,
+        root=None if root is None else str(root),
+        lines=lines,
+        manifest_format=manifest_format,
+        video_root=None if video_root is None else str(video_root),
+    )
     if not videos:
         raise InputError(f"no videos in {', '.join(inputs)}")
     return videos

@@ -6,190 +6,119 @@ row. A file that is named but is not there is not wrong here; it fails later, al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from vidlabel.data import Question, Span, Video, stable_id
+from vidlabel.data import Question, Video, stable_id
 from vidlabel.errors import InputError
 from vidlabel.folders import find_videos
-from vidlabel.manifest_rows import EXTENSIONS, read_rows
+from vidlabel.manifest_rows import EXTENSIONS, NumberedRow, read_rows
+from vidlabel.manifests.mention import Mention
+from vidlabel.manifests.plain import COLUMNS, plain_columns, plain_mention
+from vidlabel.manifests.published import Tally, VideoRoots, published_mentions
+from vidlabel.manifests.sets import ManifestFormat, recognise
 from vidlabel.paths import Places, row_name
-from vidlabel.times import parse_time
-
-# what each column may be called, the first that is there counts; upper and lower case are the same
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "video": ("video", "path", "file_name", "video_path"),
-    "id": ("id", "clip_id"),
-    "video_id": ("video_id",),  # in rows with a span; where whole files share one, it says something else
-    "start": ("start", "start_seconds"),
-    "end": ("end", "end_seconds"),
-    "subtitle": ("subtitle",),
-    "question": ("question",),
-    "language": ("language",),
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A place in the inputs that asks for a video, or for a span of one."""
-
-    where: tuple[str, int]  # file and line; line 0: the input itself
-    location: str
-    path: str
-    span: Span | None = None
-    row_id: str | None = None
-    video_id: str | None = None
-    subtitle: str | None = None
-    question: Question | None = None
-    extra: Mapping[str, object] = field(default_factory=dict)
-
-
-def read_inputs(inputs: Sequence[str], *, root: str | None, lines: Iterable[str] | None) -> list[Video]:
+def read_inputs(
+    inputs: Sequence[str],
+    *,
+    root: str | None,
+    lines: Iterable[str] | None,
+    manifest_format: ManifestFormat = "auto",
+    video_root: str | None = None,
+) -> list[Video]:
     """Any mix of folders, video files, manifests, and `-` for `lines`, one path a line."""
     places = Places(root)
-    found = _Found(places)
+    reader = _Reader(places, lines, manifest_format, VideoRoots(video_root, places))
+    found = _Found()
     for given in inputs:
-        for mention in _mentions(given, places, lines):
+        for mention in reader.mentions(given):
             found.add(mention)
+    if inputs and video_root is not None and not reader.num_published:
+        raise InputError(f"--video-root {video_root}: belongs to published manifests, and no input is one; use --root")
+    if inputs and manifest_format not in ("auto", "plain") and not reader.num_published:
+        raise InputError(f"--manifest-format {manifest_format}: none of the inputs is a manifest with rows")
     return found.videos()
 
 
-def _mentions(given: str, places: Places, lines: Iterable[str] | None) -> Iterator[Mention]:
-    if given == "-":
-        if lines is None:
-            raise ValueError("the input - needs lines")
-        return _from_lines(lines, places)
-    kind = places.kind_of(given)
-    if kind == "folder":
-        return _from_folder(given, places)
-    if Path(given).suffix.lower() in EXTENSIONS:
-        return _from_manifest(given, places)
-    return iter([_plain(given, (given, 0), given, places)])
+class _Reader:
+    """Inputs -> mentions."""
 
+    def __init__(
+        self, places: Places, lines: Iterable[str] | None, manifest_format: ManifestFormat, roots: VideoRoots
+    ) -> None:
+        self._places = places
+        self._lines = lines
+        self._format = manifest_format
+        self._roots = roots
+        self.num_published = 0
 
-def _from_folder(folder: str, places: Places) -> Iterator[Mention]:
-    for name in find_videos(folder):
-        yield _plain(f"{folder}/{name}", (f"{folder}/{name}", 0), name, places)
+    def mentions(self, given: str) -> Iterator[Mention]:
+        if given == "-":
+            if self._lines is None:
+                raise ValueError("the input - needs lines")
+            return self._from_lines(self._lines)
+        if self._places.kind_of(given) == "folder":
+            return self._from_folder(given)
+        if Path(given).suffix.lower() in EXTENSIONS:
+            return self._from_manifest(given)
+        return iter([self._plain(given, (given, 0), given)])
 
+    def _from_folder(self, folder: str) -> Iterator[Mention]:
+        for name in find_videos(folder):
+            yield self._plain(f"{folder}/{name}", (f"{folder}/{name}", 0), name)
 
-def _from_lines(lines: Iterable[str], places: Places) -> Iterator[Mention]:
-    base = places.root or places.absolute(".")
-    number = 0
-    try:
-        for number, line in enumerate(lines, start=1):
-            path = line.rstrip("\r\n")
-            if path.strip():
-                yield _plain(path, ("standard input", number), path, places, base=base)
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input, after line {number}: not UTF-8") from error
-
-
-def _plain(path: str, where: tuple[str, int], name: str, places: Places, base: str | None = None) -> Mention:
-    location = places.locate(path, base=base or places.absolute("."), where=where)
-    return Mention(where, location, places.below_root(location) or name)
-
-
-def _from_manifest(file: str, places: Places) -> Iterator[Mention]:
-    base = places.root or places.absolute(str(Path(file).parent))
-    known: dict[tuple[str, ...], dict[str, str]] = {}  # which column is what; jsonl rows may differ
-    for number, row in read_rows(file):
-        names = tuple(row)
-        columns = known.get(names)
-        if columns is None:
-            columns = known[names] = _columns(names, row_name(file, number))
-        yield _from_row(row, columns, (file, number), places, base)
-
-
-def _columns(names: Sequence[str], where: str) -> dict[str, str]:
-    lower = {name.strip().lower(): name for name in reversed(names)} | {name: name for name in names}
-    columns = {}
-    for role, accepted in COLUMNS.items():
-        for candidate in accepted:
-            if candidate in lower:
-                columns[role] = lower[candidate]
-                break
-    if "video" not in columns:
-        accepted_names = ", ".join(COLUMNS["video"])
-        raise InputError(
-            f"{where}: no video column among {', '.join(map(str, names)) or 'no columns'}; "
-            f"name one of them {accepted_names}"
-        )
-    return columns
-
-
-def _from_row(
-    row: Mapping[str, object], columns: Mapping[str, str], where: tuple[str, int], places: Places, base: str
-) -> Mention:
-    def text(role: str) -> str | None:
-        return _text(row[columns[role]], role, where) if role in columns else None
-
-    path = text("video")
-    if path is None:
-        raise InputError(f"{row_name(*where)}: column {columns['video']} is empty; it must name a video file")
-    location = places.locate(path, base=base, where=where)
-    span, subtitle, asked, video_id = _span(row, columns, where), text("subtitle"), text("question"), text("video_id")
-    # columns that say nothing about this row are carried like any other
-    taken = set(columns.values())
-    if asked is None:
-        taken.discard(columns.get("language", ""))
-    if span is None:
-        taken.discard(columns.get("video_id", ""))
-    extra = {name: _cell(value) for name, value in row.items() if name not in taken}
-    question = None
-    if asked is not None:
-        question = Question(asked, pool="manifest", task="qa", language=text("language") or "en", extra=extra)
-    return Mention(
-        where=where,
-        location=location,
-        path=places.below_root(location) or path,
-        span=span,
-        row_id=text("id"),
-        video_id=None if span is None else video_id,
-        subtitle=None if subtitle is None else places.locate(subtitle, base=base, where=where),
-        question=question,
-        extra=extra,
-    )
-
-
-def _span(row: Mapping[str, object], columns: Mapping[str, str], where: tuple[str, int]) -> Span | None:
-    times: list[float | None] = []
-    for role in ("start", "end"):
+    def _from_lines(self, lines: Iterable[str]) -> Iterator[Mention]:
+        number = 0
         try:
-            times.append(parse_time(row[columns[role]]) if role in columns else None)
-        except ValueError as error:
-            raise InputError(f"{row_name(*where)}: {columns[role]} {error}") from error
-    start, end = times
-    if start is None and end is None:
-        return None
-    if end is not None and end <= (start or 0.0):
-        raise InputError(f"{row_name(*where)}: end {end:g} s is not after start {start or 0.0:g} s")
-    return Span(start or 0.0, end)
+            for number, line in enumerate(lines, start=1):
+                path = line.rstrip("\r\n")
+                if path.strip():
+                    yield self._plain(path, ("standard input", number), path, base=self._places.root)
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input, after line {number}: not UTF-8") from error
 
+    def _plain(self, path: str, where: tuple[str, int], name: str, base: str | None = None) -> Mention:
+        location = self._places.locate(path, base=base or self._places.absolute("."), where=where)
+        below_root = self._places.below_root(location)
+        return Mention(where, location, identity=below_root or location, path=below_root or name)
 
-def _text(value: object, role: str, where: tuple[str, int]) -> str | None:
-    """A cell that must hold text; None when it is empty. Numbers will do, for ids are often numbers."""
-    if isinstance(value, str):
-        return value if value.strip() else None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # a table with gaps turns whole numbers into floats
-    if _cell(value) is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{row_name(*where)}: {role} must be a text, got {value!r}")
-    return str(value)
+    def _from_manifest(self, file: str) -> Iterator[Mention]:
+        """By its header one of our own kind or a published one; the option overrules what `auto` sees."""
+        rows = read_rows(file)
+        first = next(rows, None)
+        if first is None:
+            return
+        rows = chain([first], rows)
+        name: str | None = self._format
+        if name == "auto":
+            name = recognise(first[1], COLUMNS["video"])
+        if name is None or name == "plain":
+            yield from self._from_plain(file, rows)
+            return
+        self.num_published += 1
+        video_root, tally = self._roots.of(file), Tally()
+        yield from published_mentions(file, rows, name, video_root, tally)
+        tally.report(file, video_root)
 
-
-def _cell(value: object) -> object:
-    """None for what means "nothing here": an empty text, NaN."""
-    return None if value == "" or value != value else value
+    def _from_plain(self, file: str, rows: Iterator[NumberedRow]) -> Iterator[Mention]:
+        base = self._places.root or self._places.absolute(str(Path(file).parent))
+        known: dict[tuple[str, ...], dict[str, str]] = {}  # which column is what; jsonl rows may differ
+        for number, row in rows:
+            names = tuple(row)
+            columns = known.get(names)
+            if columns is None:
+                columns = known[names] = plain_columns(names, row_name(file, number))
+            yield plain_mention(row, columns, (file, number), self._places, base)
 
 
 class _Found:
     """The videos so far. A file or span that is mentioned again only adds its questions."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self) -> None:
         self._videos: list[Video] = []
         self._wheres: list[tuple[str, int]] = []
         self._index: dict[str | tuple[str, float, float | None], int] = {}
@@ -211,7 +140,7 @@ class _Found:
             asked.setdefault(mention.question.text, (mention.row_id, mention.question))
 
     def _video(self, mention: Mention) -> Video:
-        video_id = mention.video_id or stable_id(self._places.below_root(mention.location) or mention.location)
+        video_id = mention.video_id or stable_id(mention.identity)
         return Video(
             video_id=mention.row_id or video_id if mention.span is None else video_id,
             path=mention.path,

@@ -32,12 +32,13 @@ def row_name(file: str, number: int) -> str:
 class Places:
     """Turns paths into absolute ones. Links are not followed: a video's id does not change with where a link leads."""
 
-    def __init__(self, root: str | None) -> None:
+    def __init__(self, root: str | None, *, option: str = "--root") -> None:
+        self._option = option  # that gave the root
         self._here = str(Path.cwd())
         self.root: str | None = None
         if root is not None:
             if not Path(root).is_dir():
-                raise InputError(f"--root {root}: no such folder")
+                raise InputError(f"{option} {root}: no such folder")
             self.root = self.absolute(root)
             self._real_root = str(Path(self.root).resolve())
             self._real_folders: dict[str, str] = {}
@@ -66,7 +67,7 @@ class Places:
         elif "\0" in path:
             wrong = f"{path!r}: a path has no zero byte"
         elif self.root is not None and not self._is_below_root(location):
-            wrong = f"{shown(path)} is outside of --root {self.root}"
+            wrong = f"{shown(path)} is outside of {self._option} {self.root}"
         if wrong is not None:
             raise InputError(wrong if where == (path, 0) else f"{row_name(*where)}: {wrong}")
         return location
