@@ -18,6 +18,7 @@ LAYERS = [
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
      "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
     {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifests", "vidlabel.manifest",
+     "vidlabel.survey", "vidlabel.inputs",
      "vidlabel.rolling_cues",
      "vidlabel.subtitles", "vidlabel.summary", "vidlabel.jsonl", "vidlabel.failures", "vidlabel.lock",
      "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.merge"},

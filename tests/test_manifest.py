@@ -22,7 +22,8 @@ from vidlabel.times import parse_time
 
 
 def read(*inputs: str | Path, root: str | Path | None = None, lines: list[str] | None = None) -> list[Video]:
-    return read_inputs([str(given) for given in inputs], root=None if root is None else str(root), lines=lines)
+    given_inputs = [str(given) for given in inputs]
+    return list(read_inputs(given_inputs, root=None if root is None else str(root), lines=lines))
 
 
 def write(path: Path, text: str | bytes) -> Path:

@@ -195,7 +195,7 @@ def split(
 
     limits = Limits(workers or available_cores(), video_timeout, worker_memory)
     job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
-    videos = read_videos(inputs, root, manifest_format, video_root)
+    videos = list(read_videos(inputs, root, manifest_format, video_root))  # split holds all clips until it writes
     _finish(split_videos(videos, job), out, job.output.failures, log_format)
 
 

@@ -31,6 +31,7 @@ from vidlabel.cores import available_cores
 from vidlabel.data import Task, Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
+from vidlabel.inputs import Inputs
 from vidlabel.manifest import read_inputs
 from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.models.presets import ModelSpec, resolve
@@ -112,7 +113,7 @@ def label(options: LabelOptions) -> Summary:
     limits = _limits(options, spec)
     output = parse_output(options.out)
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
-    most_from_manifest = max((len(video.questions) for video in videos), default=0) if options.task == "qa" else 0
+    most_from_manifest = videos.most_questions if options.task == "qa" else 0
     asking = _asking(options, spec, dtype, from_manifest=most_from_manifest > 0)
     settings = asking.settings
     if spec.name == "shapes":
@@ -140,7 +141,7 @@ def label(options: LabelOptions) -> Summary:
 
 def read_videos(
     inputs: list[str], root: Path | None, manifest_format: ManifestFormat = "auto", video_root: Path | None = None
-) -> list[Video]:
+) -> Inputs:
     """The videos of all inputs; an InputError if there are none."""
     lines: Iterable[str] | None = None
     if "-" in inputs:
@@ -154,7 +155,7 @@ def read_videos(
         manifest_format=manifest_format,
         video_root=None if video_root is None else str(video_root),
     )
-    if not videos:
+    if not len(videos):
         raise InputError(f"no videos in {', '.join(inputs)}")
     return videos
 

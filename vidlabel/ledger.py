@@ -59,6 +59,7 @@ class Ledger:
         self._wanted: dict[tuple[Video, str], list[Wanted]] = {}  # of clips that are planned and not asked yet
         self._waiting: dict[tuple[str, Question], _Waiting] = {}
         self._num_open: dict[Video, int] = {}  # videos begun: labels still to be made
+        self._finished: set[str] = set()  # ids alone: a run may be of millions
         self.follow_ups: deque[AskedClip] = deque()  # what answers have led to, to be asked before new clips
         self.num_videos = 0  # finished, well or not
         self.num_clips = 0
@@ -91,8 +92,7 @@ class Ledger:
                 planned.append((clip, self._asking.first_questions(clip.clip_id, wanted)))
                 num_open += len(wanted)
         self._num_open[video] = num_open
-        if not planned:
-            self.num_videos += 1
+        self._labels_closed(video, 0)
         return planned
 
     def asked(self, asked: AskedClip) -> None:
@@ -105,7 +105,7 @@ class Ledger:
     def video_failed(self, video: Video, stage: Stage, error: VideoError) -> None:
         self._record(failed_id(video), video, stage, error)
         self._num_open[video] = 0
-        self.num_videos += 1
+        self._labels_closed(video, 0)
 
     def clip_failed(self, clip: Clip, stage: Stage, error: VideoError) -> None:
         self._record(clip.clip_id, clip.video, stage, error)
@@ -154,10 +154,10 @@ class Ledger:
 
     def unfinished_video_ids(self) -> set[str]:
         """Videos of this run that have labels to come."""
-        return {video.video_id for video, num_open in self._num_open.items() if num_open}
+        return {video.video_id for video in self._num_open}
 
     def finished_video_ids(self) -> set[str]:
-        return {video.video_id for video, num_open in self._num_open.items() if not num_open}
+        return self._finished
 
     @property
     def num_failures(self) -> int:
@@ -180,7 +180,9 @@ class Ledger:
 
     def _labels_closed(self, video: Video, count: int) -> None:
         self._num_open[video] -= count
-        if count and self._num_open[video] == 0:
+        if self._num_open[video] == 0:
+            del self._num_open[video]
+            self._finished.add(video.video_id)
             self.num_videos += 1
 
     def _record(self, failed: str, video: Video, stage: Stage, error: VideoError) -> None:

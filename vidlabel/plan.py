@@ -5,9 +5,11 @@ Decided from ids alone, without opening a video: a cron job over a million label
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import compress, islice
 from pathlib import Path
+from typing import Protocol
 
 from vidlabel.asking import Asking, Wanted
 from vidlabel.config import Settings
@@ -39,39 +41,68 @@ class RetryPolicy:
         )
 
 
+class Videos(Protocol):
+    """Can be gone through again and again: a list, or the inputs of a run."""
+
+    def __iter__(self) -> Iterator[Video]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Some of the videos, at a byte for each of all. Going through them goes through the inputs again."""
+
+    videos: Videos
+    is_pending: bytearray
+    num_videos: int
+
+    def __iter__(self) -> Iterator[Video]:
+        return islice(compress(self.videos, self.is_pending), self.num_videos)
+
+    def __len__(self) -> int:
+        return self.num_videos
+
+    def first(self, limit: int | None) -> Pending:
+        return self if limit is None else replace(self, num_videos=min(limit, self.num_videos))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    pending: tuple[Video, ...]
+    pending: Pending
     num_done: int
     num_given_up: int  # videos and clips that failed before and are left alone
+    has_spans: bool  # among the pending
 
 
 def make_plan(
-    videos: Iterable[Video],
+    videos: Videos,
     *,
     existing: Existing,
     failures: FailureLog,
     policy: RetryPolicy,
     asking: Asking,
 ) -> Plan:
-    pending: list[Video] = []
+    is_pending = bytearray()
     num_done = num_given_up = 0
+    has_spans = False
     for video in videos:
+        is_left = False
         if policy.gives_up(failures, failed_id(video), video.location):
             num_given_up += 1
         elif video.span is None and existing.is_complete(video.video_id):
             # whatever of it failed: does one of those deserve another try?
             given_up = [policy.gives_up(failures, it.id, video.location) for it in failures.of_video(video.video_id)]
-            if all(given_up):
-                num_done += 1
-                num_given_up += len(given_up)
-            else:
-                pending.append(video)
+            is_left = not all(given_up)
+            num_done += not is_left
+            num_given_up += 0 if is_left else len(given_up)
         elif video.span is not None and _span_is_done(video, existing, asking):
             num_done += 1
         else:
-            pending.append(video)
-    return Plan(tuple(pending), num_done, num_given_up)
+            is_left = True
+        is_pending.append(is_left)
+        has_spans = has_spans or (is_left and video.span is not None)
+    return Plan(Pending(videos, is_pending, is_pending.count(1)), num_done, num_given_up, has_spans)
 
 
 def label_id_of(clip_id: str, wanted: Wanted, settings: Settings) -> str:

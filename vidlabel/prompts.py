@@ -5,9 +5,10 @@ The choice is a hash of seed, clip and text: the same on every machine, and unmo
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -77,8 +78,20 @@ def choose(pool: Pool, *, clip_id: str, seed: int, per_clip: int, language: str)
             f"ask for 1 to {len(texts)}"
         )
     # every question draws its own lot, so one that is added later takes few clips away from the others
-    drawn = sorted(texts, key=lambda text: stable_id("choose", str(seed), clip_id, text))[:per_clip]
+    drawn = sorted(texts, key=_lots("choose", str(seed), clip_id))[:per_clip]
     return tuple(Question(text=text, pool=pool.name, task=pool.task, language=tag) for text in drawn)
+
+
+def _lots(*parts: str) -> Callable[[str], bytes]:
+    """A text's lot sorts as `stable_id(*parts, text)`; the parts are hashed once, for a plan draws millions."""
+    begun = hashlib.sha256("\x1f".join((*parts, "")).encode("utf-8", "surrogatepass"))
+
+    def lot(text: str) -> bytes:
+        whole = begun.copy()
+        whole.update(text.encode("utf-8", "surrogatepass"))
+        return whole.digest()[:8]
+
+    return lot
 
 
 def in_language(pool: Pool, language: str) -> tuple[str, tuple[str, ...]]:

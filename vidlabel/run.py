@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from vidlabel.asking import Asking
 from vidlabel.captioner import Captioner
 from vidlabel.config import Limits, Settings
-from vidlabel.data import Video
 from vidlabel.executors.follow_ups import WithFollowUps
 from vidlabel.executors.local import LocalFeed, Task
 from vidlabel.executors.speech import SpeechStage
@@ -22,7 +21,7 @@ from vidlabel.merge import merge
 from vidlabel.outputs import Output, begin_work, discard_work, is_replacing, remove_work
 from vidlabel.parts import part_writer
 from vidlabel.pipeline import Stages
-from vidlabel.plan import RetryPolicy, make_plan
+from vidlabel.plan import Pending, RetryPolicy, Videos, make_plan
 from vidlabel.progress import LogFormat, Progress
 from vidlabel.prompts import Pool
 from vidlabel.resume import Existing, check_settings, read_existing
@@ -54,7 +53,7 @@ class Job:
         return Asking(self.settings, self.pools)
 
 
-def run(videos: Sequence[Video], job: Job) -> Summary:
+def run(videos: Videos, job: Job) -> Summary:
     """Label what is not labelled yet. Raises InputError and LockedError; any other error is a bug or a broken machine,
     and what was labelled before it is saved."""
     with locked(job.output.work):
@@ -67,7 +66,7 @@ def run(videos: Sequence[Video], job: Job) -> Summary:
             return _run(videos, job, existing, failures, replacing=replacing)
 
 
-def _run(videos: Sequence[Video], job: Job, existing: Existing, failures: FailureLog, *, replacing: bool) -> Summary:
+def _run(videos: Videos, job: Job, existing: Existing, failures: FailureLog, *, replacing: bool) -> Summary:
     policy = RetryPolicy(job.limits.max_attempts, job.retry_failed)
     plan = make_plan(videos, existing=existing, failures=failures, policy=policy, asking=job.asking)
     if job.dry_run:
@@ -78,9 +77,9 @@ def _run(videos: Sequence[Video], job: Job, existing: Existing, failures: Failur
     with ExitStack() as stack:
         stack.enter_context(stop)
         ledger = _open_ledger(stack, job, existing, failures, policy, stop)
-        waited = _execute(plan.pending[: job.limit], ledger, job)
+        waited = _execute(plan.pending.first(job.limit), ledger, job)
     if stop.signal_number is None:
-        has_spans = existing.has_spans or any(video.span is not None for video in plan.pending)
+        has_spans = existing.has_spans or plan.has_spans
         merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans, replacing=replacing)
         remove_work(job.output)
     return Summary(
@@ -113,9 +112,9 @@ def _open_ledger(
     )
 
 
-def _execute(pending: Sequence[Video], ledger: Ledger, job: Job) -> float:
+def _execute(pending: Pending, ledger: Ledger, job: Job) -> float:
     """Ask everything; returns the seconds that the captioner waited for frames."""
-    if not pending:
+    if not len(pending):
         return 0.0
     limits = job.limits
     with (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from vidlabel.data import Question, Span
 from vidlabel.errors import InputError
@@ -28,42 +30,54 @@ def lower_names(names: Sequence[str]) -> dict[str, str]:
     return {name.strip().lower(): name for name in reversed(names)} | {name: name for name in names}
 
 
-def plain_columns(names: Sequence[str], where: str) -> dict[str, str]:
-    """Which column plays which part."""
+@dataclass(frozen=True, slots=True)
+class PlainColumns:
+    """Which column plays which part, and which are carried, for rows with these columns."""
+
+    parts: Mapping[str, str]
+    carried: Mapping[tuple[bool, bool], tuple[str, ...]]  # in rows that have a question, that have a span
+
+
+def plain_columns(names: Sequence[str], where: str) -> PlainColumns:
     lower = lower_names(names)
-    columns = {}
-    for role, accepted in COLUMNS.items():
+    parts = {}
+    for part, accepted in COLUMNS.items():
         for candidate in accepted:
             if candidate in lower:
-                columns[role] = lower[candidate]
+                parts[part] = lower[candidate]
                 break
-    if "video" not in columns:
+    if "video" not in parts:
         accepted_names = ", ".join(COLUMNS["video"])
         raise InputError(
             f"{where}: no video column among {', '.join(map(str, names)) or 'no columns'}; "
             f"name one of them {accepted_names}"
         )
-    return columns
+    carried = {}
+    for asks, has_span in product((False, True), repeat=2):
+        # columns that say nothing about a row are carried like any other
+        taken = set(parts.values())
+        if not asks:
+            taken.discard(parts.get("language", ""))
+        if not has_span:
+            taken.discard(parts.get("video_id", ""))
+        carried[asks, has_span] = tuple(name for name in names if name not in taken)
+    return PlainColumns(parts, carried)
 
 
 def plain_mention(
-    row: Mapping[str, object], columns: Mapping[str, str], where: tuple[str, int], places: Places, base: str
+    row: Mapping[str, object], columns: PlainColumns, where: tuple[str, int], places: Places, base: str
 ) -> Mention:
-    def text(role: str) -> str | None:
-        return text_of(row[columns[role]], role, where) if role in columns else None
+    parts = columns.parts
+
+    def text(part: str) -> str | None:
+        return text_of(row[parts[part]], part, where) if part in parts else None
 
     path = text("video")
     if path is None:
-        raise InputError(f"{row_name(*where)}: column {columns['video']} is empty; it must name a video file")
+        raise InputError(f"{row_name(*where)}: column {parts['video']} is empty; it must name a video file")
     location = places.locate(path, base=base, where=where)
-    span, subtitle, asked, video_id = _span(row, columns, where), text("subtitle"), text("question"), text("video_id")
-    # columns that say nothing about this row are carried like any other
-    taken = set(columns.values())
-    if asked is None:
-        taken.discard(columns.get("language", ""))
-    if span is None:
-        taken.discard(columns.get("video_id", ""))
-    extra = {name: cell(value) for name, value in row.items() if name not in taken}
+    span, subtitle, asked, video_id = _span(row, parts, where), text("subtitle"), text("question"), text("video_id")
+    extra = {name: cell(row[name]) for name in columns.carried[asked is not None, span is not None]}
     question = None
     if asked is not None:
         question = Question(asked, pool="manifest", task="qa", language=text("language") or "en", extra=extra)
@@ -82,16 +96,17 @@ def plain_mention(
     )
 
 
-def _span(row: Mapping[str, object], columns: Mapping[str, str], where: tuple[str, int]) -> Span | None:
-    times: list[float | None] = []
-    for role in ("start", "end"):
-        try:
-            times.append(parse_time(row[columns[role]]) if role in columns else None)
-        except ValueError as error:
-            raise InputError(f"{row_name(*where)}: {columns[role]} {error}") from error
-    start, end = times
+def _span(row: Mapping[str, object], parts: Mapping[str, str], where: tuple[str, int]) -> Span | None:
+    start, end = _time(row, parts.get("start"), where), _time(row, parts.get("end"), where)
     if start is None and end is None:
         return None
     if end is not None and end <= (start or 0.0):
         raise InputError(f"{row_name(*where)}: end {end:g} s is not after start {start or 0.0:g} s")
     return Span(start or 0.0, end)
+
+
+def _time(row: Mapping[str, object], column: str | None, where: tuple[str, int]) -> float | None:
+    try:
+        return None if column is None else parse_time(row[column])
+    except ValueError as error:
+        raise InputError(f"{row_name(*where)}: {column} {error}") from error
