@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "vidlabel"
 # from the ground up; a module may import from its own row (without a circle) and from the rows above it in this list
 LAYERS = [
     {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
-     "vidlabel.cores"},
+     "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache"},
     {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
      "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
@@ -31,9 +31,11 @@ LAYERS = [
     {"vidlabel.captioners"},
     {"vidlabel.pipeline", "vidlabel.plan", "vidlabel.interviews", "vidlabel.ledger"},
     {"vidlabel.executors"},
-    {"vidlabel.run", "vidlabel.split", "vidlabel.labelling", "vidlabel.train", "vidlabel.machine",
+    {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling",
+     "vidlabel.train", "vidlabel.machine",
      "vidlabel.doctor"},
-    {"vidlabel.cli_options", "vidlabel.cli_models", "vidlabel.cli_labels", "vidlabel.cli_doctor", "vidlabel.cli",
+    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models",
+     "vidlabel.cli_labels", "vidlabel.cli_doctor", "vidlabel.cli",
      "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")

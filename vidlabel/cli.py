@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import vidlabel
+from vidlabel import cli_asking as a
 from vidlabel import cli_options as o
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
@@ -85,13 +86,13 @@ def caption(
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
     model: o.ModelOption = "mistral",
-    prompts: o.PromptsOption = None,
-    levels: o.Levels = None,
-    per_clip: o.PerClip = None,
-    language: o.Language = "en",
-    retry_flagged: o.RetryFlagged = 0,
-    strip_openings: o.StripOpenings = False,
-    rewrite: o.RewriteOption = "none",
+    prompts: a.PromptsOption = None,
+    levels: a.Levels = None,
+    per_clip: a.PerClip = None,
+    language: a.Language = "en",
+    retry_flagged: a.RetryFlagged = 0,
+    strip_openings: a.StripOpenings = False,
+    rewrite: a.RewriteOption = "none",
     seed: o.Seed = 0,
     max_new_tokens: o.MaxNewTokens = None,
     repetition_penalty: o.RepetitionPenalty = 1.1,
@@ -136,13 +137,13 @@ def qa(
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
     model: o.ModelOption = "mistral",
-    prompts: o.QaPromptsOption = None,
-    per_clip: o.QaPerClip = None,
-    propose: o.Propose = 0,
-    verify: o.Verify = 0,
-    language: o.Language = "en",
-    retry_flagged: o.RetryFlagged = 0,
-    strip_openings: o.StripOpenings = False,
+    prompts: a.QaPromptsOption = None,
+    per_clip: a.QaPerClip = None,
+    propose: a.Propose = 0,
+    verify: a.Verify = 0,
+    language: a.Language = "en",
+    retry_flagged: a.RetryFlagged = 0,
+    strip_openings: a.StripOpenings = False,
     seed: o.Seed = 0,
     max_new_tokens: o.MaxNewTokens = None,
     repetition_penalty: o.RepetitionPenalty = 1.1,
@@ -224,7 +225,8 @@ def prompts_show(pool: Annotated[str, typer.Argument(help="A pool's name, or a .
 
 
 def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
-    from vidlabel.labelling import LabelOptions, label
+    from vidlabel.label_options import LabelOptions
+    from vidlabel.labelling import label
     from vidlabel.outputs import parse_output
 
     _set_up_logging(options["log_format"])

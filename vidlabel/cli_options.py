@@ -14,7 +14,6 @@ from vidlabel.config import (
     Grounding,
     Limits,
     Quantize,
-    Rewrite,
     Sampling,
     SceneSettings,
     Split,
@@ -30,14 +29,15 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help="Folders, video files and manifests (.csv .tsv .jsonl .parquet), in any mix; - reads paths from stdin.",
+        help="Folders, video files and manifests (.csv .tsv .jsonl .parquet), local or s3:// gs:// hf:// https://, in any mix; "
+        "- reads paths from stdin.",
         show_default=False,
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="labels.parquet, labels.jsonl, or a folder of parquet files.")]
 Root = Annotated[
-    Path | None,
-    typer.Option("--root", help="Paths of manifests are relative to this folder and may not leave it."),
+    str | None,
+    typer.Option("--root", help="Paths of manifests are relative to this folder (or URL) and may not leave it."),
 ]
 ManifestFormatOption = Annotated[
     ManifestFormat,
@@ -109,87 +109,6 @@ WhisperOption = Annotated[
 ]
 
 ModelOption = Annotated[str, typer.Option("--model", help="A preset (vidlabel models list) or a model folder.")]
-PromptsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--prompts",
-        help="An instruction pool (vidlabel prompts list), or a .toml or .txt file. Default: caption.",
-        show_default=False,
-    ),
-]
-QaPromptsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--prompts",
-        help="Pools of questions, joined by commas, where the inputs bring none: names (vidlabel prompts list) or "
-        ".toml files. Default: all that begin with qa-.",
-        show_default=False,
-    ),
-]
-PerClip = Annotated[
-    int | None,
-    typer.Option(
-        "--per-clip", min=1, help="Captions a clip, each to another instruction. Default: 1.", show_default=False
-    ),
-]
-QaPerClip = Annotated[
-    int | None,
-    typer.Option(
-        "--per-clip",
-        min=1,
-        help="Questions a clip from the pools, of different pools first. Default: 4.",
-        show_default=False,
-    ),
-]
-Levels = Annotated[
-    str | None,
-    typer.Option(
-        "--levels",
-        help="Several captions a clip: any of short,medium,detailed,structured. structured asks for subject, action, "
-        "setting, camera and mood and has a column for each.",
-        show_default=False,
-    ),
-]
-Propose = Annotated[
-    int,
-    typer.Option(
-        "--propose",
-        min=0,
-        help="Questions more a clip that the language model thinks of, from a detailed caption; each is answered "
-        "from the video.",
-    ),
-]
-Verify = Annotated[
-    int,
-    typer.Option(
-        "--verify",
-        min=0,
-        max=4,
-        help="Ask every question so many times more in other words; column agreement is the share of answers that "
-        "agree with the first.",
-    ),
-]
-RetryFlagged = Annotated[
-    int,
-    typer.Option(
-        "--retry-flagged",
-        min=0,
-        help="Where an answer has flags, ask something else up to so many times and keep the best; column attempt says "
-        "which it was.",
-    ),
-]
-StripOpenings = Annotated[
-    bool, typer.Option("--strip-openings", help='Take "The video shows" and the like off captions.')
-]
-RewriteOption = Annotated[
-    Rewrite,
-    typer.Option(
-        "--rewrite",
-        help="Let the language model condense each caption, or merge a clip's captions into one; what it adds is not "
-        "taken. Column caption_original keeps what was said of the video.",
-    ),
-]
-Language = Annotated[str, typer.Option("--language", help="Of the instructions: en or zh.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the choice of instructions, and of sampling.")]
 MaxNewTokens = Annotated[
     int | None,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidlabel.errors import InputError
+from vidlabel.remote import is_url, list_files
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,27 @@ _NO_VIDEO_BRANDS = (b"M4A ", b"M4B ", b"heic", b"heix", b"mif1", b"msf1", b"avif
 
 
 def find_videos(folder: str) -> list[str]:
-    """The videos below `folder` as sorted paths relative to it. Hidden files and folders are left out."""
+    """The videos below `folder` as sorted paths relative to it. Hidden files and folders are left out. In a store
+    the extension alone decides: nothing is opened."""
+    if is_url(folder):
+        return _remote_videos(folder)
     top = folder.rstrip("/") or "/"
     prefix = top if top == "/" else f"{top}/"
     return sorted(path.removeprefix(prefix) for path in _files(top) if _is_video(path))
+
+
+def _remote_videos(url: str) -> list[str]:
+    prefix = f"{url.rstrip('/')}/"
+    try:
+        names = [found.removeprefix(prefix) for found in list_files(url)]
+    except OSError as error:
+        raise InputError(f"{url}: cannot be listed: {error.strerror or error}") from error
+    hidden = (any(part.startswith(".") for part in name.split("/")) for name in names)
+    return [
+        name
+        for name, is_hidden in zip(names, hidden, strict=True)
+        if not is_hidden and Path(name).suffix[1:].lower() in (*_VIDEO_EXTENSIONS, "ts")
+    ]
 
 
 def find_video_names(folder: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from vidlabel.decoders.memory import is_memory_fault, memory_error
 from vidlabel.errors import VideoError
 from vidlabel.picking import even_targets, every, nearest
 from vidlabel.reference_sampling import reference_interval
+from vidlabel.remote import is_url
 from vidlabel.resizing import Resizer
 from vidlabel.subtitles import cut_cues, find_cues
 
@@ -121,7 +122,8 @@ def _span(clip: Clip, settings: FrameSettings, damage: Damage) -> Iterator[Timed
 def _cues(clip: Clip, settings: FrameSettings) -> tuple[tuple[Cue, ...], str]:
     if settings.subtitles == "none":
         return (), "none"
-    cues, source = _all_cues(clip.video, Path(clip.video.location).stat().st_mtime_ns)
+    location = clip.video.location
+    cues, source = _all_cues(clip.video, 0 if is_url(location) else Path(location).stat().st_mtime_ns)
     return cut_cues(cues, clip.start_seconds, clip.end_seconds), source
 
 

@@ -7,38 +7,31 @@ import io
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vidlabel.asking import Asking, check_levels, pick_pools, pools_fingerprint
 from vidlabel.captioners import check_quantize, load_captioner
 from vidlabel.config import (
     AnswerSettings,
-    Decoder,
-    Engine,
     FrameSettings,
     Grounding,
     Limits,
-    Quantize,
-    Rewrite,
-    Sampling,
     SceneSettings,
     Settings,
     Split,
-    Subtitles,
 )
 from vidlabel.cores import available_cores
-from vidlabel.data import Task, Video
+from vidlabel.data import Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
 from vidlabel.inputs import Inputs
+from vidlabel.label_options import LabelOptions
 from vidlabel.manifest import read_inputs
 from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.models.presets import ModelSpec, resolve
 from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
-from vidlabel.progress import LogFormat
 from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
 from vidlabel.speech.activity import check_installed
@@ -48,59 +41,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_NEW_TOKENS = 256
 PER_CLIP_QA = 4  # questions from the pools
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelOptions:
-    """The command line of `caption` and `qa`, as typed."""
-
-    task: Task
-    inputs: list[str]
-    out: Path
-    root: Path | None
-    manifest_format: ManifestFormat
-    video_root: Path | None
-    limit: int | None
-    split: Split
-    detector: str
-    min_clip: float
-    max_clip: float
-    frames: int | None
-    sampling: Sampling
-    decoder: Decoder
-    subtitles: Subtitles
-    whisper: str | None
-    model: str
-    prompts: str | None
-    levels: str | None
-    per_clip: int | None
-    propose: int
-    verify: int
-    retry_flagged: int
-    strip_openings: bool
-    rewrite: Rewrite
-    language: str
-    seed: int
-    max_new_tokens: int | None
-    repetition_penalty: float
-    temperature: float
-    top_p: float
-    device: str
-    dtype: str
-    quantize: Quantize
-    grounding: Grounding | None
-    engine: Engine
-    slots: int | None
-    batch_size: int | None
-    compile_vision: bool
-    workers: int | None
-    video_timeout: float
-    worker_memory: int
-    overwrite: bool
-    retry_failed: bool
-    time_budget_seconds: float | None
-    dry_run: bool
-    log_format: LogFormat
 
 
 def label(options: LabelOptions) -> Summary:
@@ -140,7 +80,7 @@ def label(options: LabelOptions) -> Summary:
 
 
 def read_videos(
-    inputs: list[str], root: Path | None, manifest_format: ManifestFormat = "auto", video_root: Path | None = None
+    inputs: list[str], root: str | None, manifest_format: ManifestFormat = "auto", video_root: Path | None = None
 ) -> Inputs:
     """The videos of all inputs; an InputError if there are none."""
     lines: Iterable[str] | None = None
@@ -150,7 +90,7 @@ def read_videos(
         lines = sys.stdin
     videos = read_inputs(
         inputs,
-        root=None if root is None else str(root),
+        root=root,
         lines=lines,
         manifest_format=manifest_format,
         video_root=None if video_root is None else str(video_root),

@@ -20,6 +20,8 @@ from vidlabel.manifests.plain import COLUMNS, PlainColumns, plain_columns, plain
 from vidlabel.manifests.published import Tally, VideoRoots, published_mentions
 from vidlabel.manifests.sets import ManifestFormat, recognise
 from vidlabel.paths import Places, row_name
+from vidlabel.remote import is_url, name_of, parent_url, remote_info
+from vidlabel.remote_cache import local_file
 
 
 def read_inputs(
@@ -58,7 +60,7 @@ class _Reader:
         self._format = manifest_format
         self._roots = roots
         self._folders: dict[str, list[str]] = {}
-        self._states: dict[str, tuple[int, int, int]] = {}  # of manifests
+        self._states: dict[str, tuple[object, ...]] = {}  # of manifests
         self.published: set[str] = set()
 
     def mentions(self) -> Iterator[Mention]:
@@ -70,7 +72,7 @@ class _Reader:
             return self._from_lines()
         if given in self._folders or self._places.kind_of(given) == "folder":
             return self._from_folder(given)
-        if Path(given).suffix.lower() in EXTENSIONS:
+        if Path(name_of(given)).suffix.lower() in EXTENSIONS:
             return self._from_manifest(given)
         return iter([self._plain(given, (given, 0), given)])
 
@@ -98,7 +100,7 @@ class _Reader:
     def _from_manifest(self, file: str) -> Iterator[Mention]:
         """By its header one of our own kind or a published one; the option overrules what `auto` sees."""
         self._check_unchanged(file)
-        rows = read_rows(file)
+        rows = read_rows(file, _stored(file))
         first = next(rows, None)
         if first is None:
             return
@@ -116,15 +118,21 @@ class _Reader:
             tally.report(file, video_root)
 
     def _check_unchanged(self, file: str) -> None:
+        if is_url(file):
+            self._same(file, _remote_state(file))
+            return
         status = Path(file).stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{file}: a manifest is read more than once, so it must be a regular file")
-        state = status.st_ino, status.st_size, status.st_mtime_ns
+        self._same(file, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+    def _same(self, file: str, state: tuple[object, ...]) -> None:
         if self._states.setdefault(file, state) != state:
             raise InputError(f"{file}: has changed since this run began to read it; run the same command again")
 
     def _from_plain(self, file: str, rows: Iterator[NumberedRow]) -> Iterator[Mention]:
-        base = self._places.root or self._places.absolute(str(Path(file).parent))
+        parent = parent_url(file) if is_url(file) else self._places.absolute(str(Path(file).parent))
+        base = self._places.root or parent
         known: dict[tuple[str, ...], PlainColumns] = {}  # which column is what; jsonl rows may differ
         for number, row in rows:
             names = tuple(row)
@@ -132,6 +140,22 @@ class _Reader:
             if columns is None:
                 columns = known[names] = plain_columns(names, row_name(file, number))
             yield plain_mention(row, columns, (file, number), self._places, base)
+
+
+def _stored(file: str) -> str:
+    """Where a manifest's bytes are: a URL's in a local copy."""
+    try:
+        return str(local_file(file))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _remote_state(url: str) -> tuple[object, ...]:
+    try:
+        info = remote_info(url)
+    except OSError as error:
+        raise InputError(f"{url}: cannot be read: {error.strerror or error}") from error
+    return info.version, info.num_bytes
 
 
 def _all_lines(lines: Iterable[str]) -> list[str]:

@@ -13,31 +13,35 @@ from pathlib import Path
 
 from vidlabel.errors import InputError
 from vidlabel.paths import row_name
+from vidlabel.remote import is_url
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 NumberedRow = tuple[int, Mapping[str, object]]  # the line as an editor shows it, in parquet the row; both from 1
 
 
-def read_rows(file: str) -> Iterator[NumberedRow]:
-    """The rows of one manifest. Texts from csv and tsv, typed values from jsonl and parquet."""
-    extension = Path(file).suffix.lower()
+def read_rows(file: str, stored: str | None = None) -> Iterator[NumberedRow]:
+    """The rows of one manifest. Texts from csv and tsv, typed values from jsonl and parquet.
+
+    `file` is what messages call it and what its kind goes by; `stored` is where it is, if that is elsewhere."""
+    extension = Path(file.partition("?")[0] if is_url(file) else file).suffix.lower()
+    path = Path(stored or file)
     try:
         if extension == ".parquet":
-            yield from _parquet_rows(file)
+            yield from _parquet_rows(file, path)
         elif extension in (".jsonl", ".ndjson"):
-            yield from _json_rows(file)
+            yield from _json_rows(file, path)
         else:
-            yield from _csv_rows(file, "\t" if extension == ".tsv" else ",")
+            yield from _csv_rows(file, path, "\t" if extension == ".tsv" else ",")
     except UnicodeDecodeError as error:
-        raise InputError(f"{row_name(file, _first_bad_line(file))}: not UTF-8; save the file as UTF-8") from error
+        raise InputError(f"{row_name(file, _first_bad_line(path))}: not UTF-8; save the file as UTF-8") from error
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
-def _csv_rows(file: str, delimiter: str) -> Iterator[NumberedRow]:
+def _csv_rows(file: str, path: Path, delimiter: str) -> Iterator[NumberedRow]:
     csv.field_size_limit(sys.maxsize)  # the library's own limit is 128 KB, and real captions are longer
-    with Path(file).open(encoding="utf-8-sig", newline="") as stream:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
         header: list[str] | None = None
         while True:
@@ -69,8 +73,8 @@ def _header(cells: list[str], file: str, number: int) -> list[str]:
     return names
 
 
-def _json_rows(file: str) -> Iterator[NumberedRow]:
-    with Path(file).open(encoding="utf-8-sig", newline="\n") as stream:
+def _json_rows(file: str, path: Path) -> Iterator[NumberedRow]:
+    with path.open(encoding="utf-8-sig", newline="\n") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
@@ -83,13 +87,13 @@ def _json_rows(file: str) -> Iterator[NumberedRow]:
             yield number, row
 
 
-def _parquet_rows(file: str) -> Iterator[NumberedRow]:
+def _parquet_rows(file: str, path: Path) -> Iterator[NumberedRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(batch_size=16384):
                 names = batch.schema.names
                 columns = [column.to_pylist() for column in batch.columns]
@@ -103,8 +107,8 @@ def _parquet_rows(file: str) -> Iterator[NumberedRow]:
         raise InputError(f"{file}: not a whole parquet file, after row {number}: {reason}") from error
 
 
-def _first_bad_line(file: str) -> int:
-    with Path(file).open("rb") as stream:
+def _first_bad_line(path: Path) -> int:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode("utf-8")

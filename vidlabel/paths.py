@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from vidlabel.errors import InputError
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+from vidlabel.remote import check_url, exists, is_folder, is_url, join_url
 
 
 def shown(path: str) -> str:
@@ -36,7 +35,10 @@ class Places:
         self._option = option  # that gave the root
         self._here = str(Path.cwd())
         self.root: str | None = None
-        if root is not None:
+        if root is not None and is_url(root):
+            check_url(root)
+            self.root = join_url(root, ".")
+        elif root is not None:
             if not Path(root).is_dir():
                 raise InputError(f"{option} {root}: no such folder")
             self.root = self.absolute(root)
@@ -44,13 +46,18 @@ class Places:
             self._real_folders: dict[str, str] = {}
 
     def absolute(self, path: str, base: str | None = None) -> str:
-        """Without `..` and doubled slashes, from `base` or the current folder."""
+        """Without `..` and doubled slashes, from `base` or the current folder. A URL stays what it is."""
+        if is_url(path):
+            return path
+        if base is not None and is_url(base):
+            return join_url(base, path)
         return os.path.normpath(path if path.startswith("/") else f"{(base or self._here).rstrip('/')}/{path}")
 
     def kind_of(self, given: str) -> Literal["folder", "file"]:
         """What stands on the command line is there, or it is a mistake."""
-        if _URL.match(given):
-            raise InputError(f"{given}: only local files can be read by this version")
+        if is_url(given):
+            check_url(given)
+            return _remote_kind(given)
         try:
             mode = Path(given).stat().st_mode
         except (OSError, ValueError) as error:
@@ -62,11 +69,11 @@ class Places:
         """The absolute path of `path`, which is relative to the absolute `base`. InputError when it leaves the root."""
         wrong = None
         location = self.absolute(path, base)
-        if _URL.match(path):
-            wrong = f"{shown(path)}: only local files can be read by this version"
+        if is_url(location):
+            wrong = _wrong_url(location)
         elif "\0" in path:
             wrong = f"{path!r}: a path has no zero byte"
-        elif self.root is not None and not self._is_below_root(location):
+        if wrong is None and self.root is not None and not self._is_below_root(location):
             wrong = f"{shown(path)} is outside of {self._option} {self.root}"
         if wrong is not None:
             raise InputError(wrong if where == (path, 0) else f"{row_name(*where)}: {wrong}")
@@ -82,6 +89,8 @@ class Places:
         assert self.root is not None
         if not _starts_with(location, self.root):
             return False
+        if is_url(location):  # a store has no links, and `..` in a web address is for the server to read
+            return "/.." not in unquote(location)
         # links are few and folders are shared: follow the folder once, and the file only when it is a link
         folder, _, name = location.rpartition("/")
         real = self._real_folders.get(folder)
@@ -89,6 +98,25 @@ class Places:
             real = self._real_folders[folder] = str(Path(folder or "/").resolve())
         real = str(Path(location).resolve()) if Path(location).is_symlink() else f"{real.rstrip('/')}/{name}"
         return _starts_with(real, self._real_root)
+
+
+def _remote_kind(url: str) -> Literal["folder", "file"]:
+    try:
+        if is_folder(url):
+            return "folder"
+        if not exists(url):
+            raise InputError(f"{url}: there is no such file or folder")
+    except OSError as error:
+        raise InputError(f"{url}: cannot be opened: {error.strerror or error}") from error
+    return "file"
+
+
+def _wrong_url(url: str) -> str | None:
+    try:
+        check_url(url)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _starts_with(path: str, folder: str) -> bool:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from vidlabel.config import FrameSettings, SceneSettings
 from vidlabel.data import Clip, Frames, Video
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from vidlabel.remote import is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,10 @@ def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:
     return frames.sample_frames(clip, settings)
 
 
-def time_limit(path: Path, seconds_per_video: float) -> float:
+def time_limit(location: str, seconds_per_video: float) -> float:
     """Seconds that one stage of this file may take: the user's limit, and a second for every 2 MB of the file,
-    since a scene pass reads all of it (measured: about 10 times realtime at 720p on one core)."""
-    return seconds_per_video + path.stat().st_size / 2e6
+    since a scene pass reads all of it (measured: about 10 times realtime at 720p on one core). A URL gets twice the
+    user's limit: nothing is known of the file before a worker asks."""
+    if is_url(location):
+        return 2 * seconds_per_video
+    return seconds_per_video + Path(location).stat().st_size / 2e6

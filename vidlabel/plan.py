@@ -17,6 +17,7 @@ from vidlabel.data import Failure, Stage, Video, clip_id_for
 from vidlabel.errors import VideoError
 from vidlabel.failures import FailureLog, should_retry
 from vidlabel.labels import label_id_for
+from vidlabel.remote import is_url
 from vidlabel.resume import Existing
 
 
@@ -112,7 +113,10 @@ def label_id_of(clip_id: str, wanted: Wanted, settings: Settings) -> str:
 
 
 def file_state(location: str) -> tuple[int | None, float | None]:
-    """Size and modification time; None where there is no file, which may be the very reason of a failure."""
+    """Size and modification time; None where there is no file, which may be the very reason of a failure, and of a
+    URL: to ask for each would take too long."""
+    if is_url(location):
+        return None, None
     try:
         status = Path(location).stat()
     except OSError:

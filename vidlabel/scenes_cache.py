@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vidlabel.config import SceneSettings
 from vidlabel.data import Clip, Video, VideoInfo, stable_id
+from vidlabel.remote import known_version
 from vidlabel.row_cache import RowCache
 
 _SCHEMA = pa.schema(
@@ -60,17 +61,15 @@ class ScenesCache(RowCache):
 
     def _key(self, video: Video) -> str | None:
         """Everything the clips depend on: the file as it is now, the span asked for, the settings."""
-        try:
-            status = Path(video.location).stat()
-        except OSError:
+        version = known_version(video.location)
+        if version is None:
             return None
         return stable_id(
             video.video_id,
             video.location,
             repr(video.span),
             video.clip_id or "",
-            str(status.st_size),
-            str(status.st_mtime_ns),
+            *version.split(),
             self._settings,
         )
 

@@ -20,6 +20,8 @@ from vidlabel.cue_files import ShownCue, clean_lines, read_cue_file
 from vidlabel.data import Cue, Video
 from vidlabel.decoders import text_track
 from vidlabel.errors import VideoError
+from vidlabel.remote import exists, is_url
+from vidlabel.remote_cache import local_file
 from vidlabel.rolling_cues import read_once
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,10 @@ def find_cues(video: Video) -> tuple[tuple[Cue, ...], str]:
     """
     if video.subtitle is not None:
         return read_once(_manifest_cues(video.subtitle)), "manifest"
-    sidecar = _find_sidecar(Path(video.location))
+    try:
+        sidecar = _remote_sidecar(video.location) if is_url(video.location) else _find_sidecar(Path(video.location))
+    except OSError as error:
+        raise VideoError(f"whether it has subtitles cannot be found out: {error.strerror or error}") from error
     if sidecar is not None:
         try:
             return read_once(read_cue_file(sidecar)), "sidecar"
@@ -58,11 +63,19 @@ def cut_cues(cues: Iterable[Cue], start_seconds: float, end_seconds: float) -> t
 
 def _manifest_cues(subtitle: str) -> list[ShownCue]:
     try:
-        return read_cue_file(Path(subtitle))
+        return read_cue_file(local_file(subtitle))
     except OSError as error:
-        raise VideoError(f"subtitle file {subtitle}: {error.strerror}") from error
+        raise VideoError(f"subtitle file {subtitle}: {error.strerror or error}") from error
     except ValueError as error:
         raise VideoError(f"subtitle file {subtitle}: {error}") from error
+
+
+def _remote_sidecar(url: str) -> Path | None:
+    """`clip.vtt` or `clip.srt` beside the URL of `clip.mp4`; stores of millions of files are not listed for more."""
+    stem = url.rpartition(".")[0]
+    if "?" in url or "/" in url[len(stem) :]:
+        return None
+    return next((local_file(stem + suffix) for suffix in _SUFFIXES if exists(stem + suffix)), None)
 
 
 def _find_sidecar(video: Path) -> Path | None:

@@ -33,7 +33,7 @@ def decode_span(
     with open_video(location) as video:  # one regular file, of a container that keeps its media inside, of a sane size
         _refuse_known_faults(video)
         first_seconds = video.start_seconds or 0.0
-    with open_regular(location) as file:
+    with open_regular(location, whole=True) as file:
         descriptor = Path(f"/dev/fd/{file.fileno()}")  # a name that stands for no pattern and no protocol
         name = descriptor if descriptor.exists() else Path(location).absolute()
         try:

@@ -13,6 +13,7 @@ import stat
 from typing import NoReturn
 
 from vidlabel.errors import VideoError
+from vidlabel.remote import RemoteFile, is_url, reads_in_ranges, remote_info
 
 # Containers (and raw streams) with their media inside. Absent on purpose: hls, dash, concat, sdp, rtsp, image2, lavfi,
 # tee, vobsub, imf, webm_dash_manifest and whatever else opens other files or addresses.
@@ -53,8 +54,13 @@ _HEADS = {
 }
 
 
-def open_regular(location: str) -> io.FileIO:
-    """The file, open for reading. Never blocks: a FIFO, a device or a folder with a video's name is refused."""
+def open_regular(location: str, *, whole: bool = False) -> io.RawIOBase:
+    """The file, open for reading. Never blocks: a FIFO, a device or a folder with a video's name is refused.
+
+    A URL is read in ranges; with `whole`, or where the server cannot do that, from a copy.
+    """
+    if is_url(location):
+        return _open_remote(location, whole=whole)
     try:
         descriptor = os.open(location, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
@@ -72,6 +78,20 @@ def open_regular(location: str) -> io.FileIO:
     return io.FileIO(descriptor, "rb")  # nameless: the decoder cannot derive other names from its own
 
 
+def _open_remote(url: str, *, whole: bool) -> io.RawIOBase:
+    from vidlabel.remote_cache import open_copy
+
+    try:
+        info = remote_info(url)
+        if info.num_bytes == 0:
+            raise VideoError("the file is empty", permanent=True)
+        return open_copy(url) if whole or not reads_in_ranges(url, info) else RemoteFile(url, info)
+    except FileNotFoundError:
+        raise VideoError("no such file") from None
+    except OSError as error:
+        raise VideoError(f"cannot be opened: {error.strerror or error}") from error
+
+
 def refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     """Given to the container as its way to open more files."""
     raise PermissionError(errno.EPERM, "a video file may not open other files or addresses", url)
@@ -87,10 +107,10 @@ def is_machine_fault(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno != errno.EPERM
 
 
-def why_not_a_video(file: io.FileIO) -> str:
+def why_not_a_video(file: io.RawIOBase) -> str:
     """The reason for a file that is in no format that we take, from how it begins."""
     file.seek(0)
-    head = file.read(4096)
+    head = file.read(4096) or b""
     if head[4:8] == b"ftyp":
         return "an mp4 without its index (moov): cut short, or still being written"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")

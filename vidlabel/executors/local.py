@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vidlabel.config import Limits, SceneSettings, Settings
 from vidlabel.data import AskedClip, Clip, Question, Stage, Video
@@ -215,7 +214,7 @@ def each_scenes(
 def seconds_for(video: Video, limits: Limits) -> float | VideoError:
     """How long a stage of this video may take; or that there is no such file."""
     try:
-        return time_limit(Path(video.location), limits.seconds_per_video)
+        return time_limit(video.location, limits.seconds_per_video)
     except FileNotFoundError:
         return VideoError("no such file")
     except OSError as error:

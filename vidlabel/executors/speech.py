@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from vidlabel.config import FrameSettings, Limits
 from vidlabel.data import Clip, Frames, Video
@@ -118,7 +117,7 @@ class SpeechStage:
 
     def _seconds(self, clip: Clip) -> float:
         try:
-            base = time_limit(Path(clip.video.location), self._limits.seconds_per_video)
+            base = time_limit(clip.video.location, self._limits.seconds_per_video)
         except OSError:  # gone just now: opening it will say so
             base = self._limits.seconds_per_video
         return LOAD_SECONDS + base + SECONDS_PER_SECOND * clip.info.video_seconds

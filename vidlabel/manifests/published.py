@@ -19,6 +19,7 @@ from vidlabel.manifests.mention import Mention, cell
 from vidlabel.manifests.plain import lower_names
 from vidlabel.manifests.sets import SETS, PublishedSet, Wanted
 from vidlabel.paths import Places, row_name, shown
+from vidlabel.remote import is_url
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class VideoRoots:
     """The folders that hold the files of published manifests, each walked once in a run."""
 
     def __init__(self, video_root: str | None, places: Places) -> None:
+        if video_root is not None and is_url(video_root):
+            raise InputError(f"--video-root {video_root}: must be a local folder")
         if video_root is not None and not Path(video_root).is_dir():
             raise InputError(f"--video-root {video_root}: no such folder")
         self._video_root = video_root
@@ -37,6 +40,8 @@ class VideoRoots:
 
     def of(self, file: str) -> VideoRoot:
         """`--video-root`, or `--root`, or the folder that the manifest is in."""
+        if is_url(file) and self._video_root is None and self._places.root is None:
+            raise InputError(f"{file}: give --video-root, the folder that holds the files of this published manifest")
         given = self._video_root or self._places.root or str(Path(file).parent)
         folder = self._places.absolute(given)
         if folder not in self._roots:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vidlabel.data import Cue, stable_id
+from vidlabel.remote import known_version
 from vidlabel.row_cache import RowCache
 from vidlabel.speech.transcribing import Speech
 
@@ -35,8 +36,5 @@ class SpeechCache(RowCache):
 
 def speech_key(location: str, whisper_fingerprint: str) -> str | None:
     """Everything the speech of a file depends on: the file as it is now, and the model. None: there is no such file."""
-    try:
-        status = Path(location).stat()
-    except OSError:
-        return None
-    return stable_id(location, str(status.st_size), str(status.st_mtime_ns), whisper_fingerprint)
+    version = known_version(location)
+    return None if version is None else stable_id(location, *version.split(), whisper_fingerprint)
