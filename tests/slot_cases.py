@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vidlabel.engine.attention import ExtendWork, StepWork, starts_of
+from vidlabel.engine.attention import ExtendWork, PromptsWork, StepWork, starts_of
 from vidlabel.engine.slots import Slots, SlotShape
 
 
@@ -125,6 +126,34 @@ def exact_extend(case: Case, work: ExtendWork, q: Tensor, k: Tensor, v: Tensor) 
         keys = torch.cat([case.layer[0][slot, : case.prefix_lengths[slot]], k[own]])
         values = torch.cat([case.layer[1][slot, : case.prefix_lengths[slot]], v[own]])
         out[i] = exact_row(q[i], keys, values, case.scale)
+    return out
+
+
+def prompts_work(answers: Sequence[Sequence[int]], prompts: Sequence[int], device: str = "cpu") -> PromptsWork:
+    """Of prompts of these lengths and the lengths of the answers to each; those without any stand last."""
+    place = torch.device(device)
+    lengths = (*prompts, *(length for group in answers for length in group))
+    groups = tuple(sum(group) for group in answers if group)
+    return PromptsWork(lengths, starts_of(lengths, place), len(prompts), groups, starts_of(groups, place))
+
+
+def exact_score(
+    q: Tensor, k: Tensor, v: Tensor, prompts: Sequence[int], answers: Sequence[Sequence[int]], scale: float
+) -> Tensor:
+    """Packed prompts, then the answers to each: a token sees its prompt (if it is of an answer), what stands before it
+    in its own sequence, and itself. (N, Hq, D) in float64."""
+    starts = [sum(prompts[:i]) for i in range(len(prompts))]
+    spans = [(slice(0, 0), start, length) for start, length in zip(starts, prompts, strict=True)]
+    end = sum(prompts)
+    for start, length, group in zip(starts, prompts, answers, strict=True):
+        for answer in group:
+            spans.append((slice(start, start + length), end, answer))
+            end += answer
+    out = torch.zeros(q.shape, dtype=torch.float64, device=q.device)
+    for before, start, length in spans:
+        for i in range(start, start + length):
+            keys, values = (torch.cat([states[before], states[start : i + 1]]) for states in (k, v))
+            out[i] = exact_row(q[i], keys, values, scale)
     return out
 
 

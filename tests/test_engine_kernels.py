@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.cuda import needs_cuda
-from tests.slot_cases import Case, exact_extend, exact_row, exact_step, make_case, packed_attention
-from vidlabel.engine.attention import StepWork, starts_of
+from tests.slot_cases import (
+    Case,
+    exact_extend,
+    exact_row,
+    exact_score,
+    exact_step,
+    make_case,
+    packed_attention,
+    prompts_work,
+)
+from vidlabel.engine.attention import Kernels, StepWork, starts_of
 from vidlabel.engine.choice import Choice, MachineFacts, build_kernels, choose, read_facts
 from vidlabel.engine.flash import FlashKernels, merge_parts
 from vidlabel.engine.graph import GraphError, capture
+from vidlabel.engine.maths import MathsKernels
 from vidlabel.errors import InputError
 
 H200 = MachineFacts("cuda", "float16", 128, capability=(9, 0), triton="3.6.0", has_compiler=True)
@@ -55,6 +65,43 @@ def test_flash_extend_of_some_slots_finds_their_prefixes() -> None:
     q, k, v = case.queries(5), *(torch.randn(5, 2, 16) for _ in range(2))
     out = FlashKernels(packed_attention).extend(q, k, v, *case.layer[:2], work, case.scale)
     torch.testing.assert_close(out.double(), exact_extend(case, work, q, k, v), atol=1e-5, rtol=1e-5)
+
+
+def check_score(
+    kernels: Kernels,
+    prompts: tuple[int, ...],
+    answers: tuple[tuple[int, ...], ...],
+    *,
+    heads: tuple[int, int],
+    head_dim: int = 16,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    tolerance: float = 1e-5,
+) -> None:
+    work = prompts_work(answers, prompts, device)
+    options = {"dtype": dtype, "device": device}
+    # transposed views, as the projections of a model give
+    q, k, v = (
+        torch.randn(n, sum(work.lengths), head_dim).to(**options).transpose(0, 1) for n in (heads[0], *heads[1:] * 2)
+    )  # type: ignore[arg-type]
+    out = kernels.score(q, k, v, work, 0.25)
+    assert out.shape == q.shape
+    want = exact_score(q, k, v, prompts, answers, 0.25)
+    torch.testing.assert_close(out.double(), want, atol=tolerance, rtol=tolerance)
+
+
+PATHS = [FlashKernels(packed_attention), MathsKernels()]
+
+
+@pytest.mark.parametrize("kernels", PATHS, ids=["flash", "maths"])
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_answers_see_their_own_prompt_and_no_other_answer(kernels: Kernels, data: st.DataObject) -> None:
+    lengths = st.integers(1, 7)
+    groups = data.draw(st.lists(st.tuples(lengths, st.lists(lengths, max_size=3)), min_size=1, max_size=4))
+    groups.sort(key=lambda group: not group[1])  # prompts of which nothing follows stand last
+    prompts, answers = tuple(prompt for prompt, _ in groups), tuple(tuple(group) for _, group in groups)
+    check_score(kernels, prompts, answers, heads=data.draw(st.sampled_from(GROUPS)))
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
@@ -194,6 +241,9 @@ def test_torch_flash_on_a_gpu_equals_float64(dtype: torch.dtype, heads: tuple[in
         out = FlashKernels().extend(q, k, v, *case.layer[:2], work, case.scale)
         want = exact_extend(case, work, q, k, v)
         torch.testing.assert_close(out.double(), want, atol=tolerance, rtol=tolerance)
+    given = {"heads": heads, "head_dim": head_dim, "dtype": dtype, "device": "cuda", "tolerance": tolerance}
+    for prompts, answers in (((33, 5, 140), ((1, 200, 64), (7,), ())), ((12,), ((1,),)), ((12, 3), ((), ()))):
+        check_score(FlashKernels(), prompts, answers, **given)  # type: ignore[arg-type]
 
 
 @needs_cuda

@@ -45,9 +45,10 @@ from tests.slot_cases import packed_attention
 from vidlabel.cli import app
 from vidlabel.config import AnswerSettings, Grounding, Settings, differences
 from vidlabel.data import Answer, AskedClip, Cue
-from vidlabel.engine.attention import ScoreWork
+from vidlabel.engine.attention import Kernels, PromptsWork, ScoreWork
 from vidlabel.engine.captioner import EngineCaptioner
 from vidlabel.engine.flash import FlashKernels
+from vidlabel.engine.maths import MathsKernels
 from vidlabel.jsonl import json_line
 from vidlabel.labels import Label
 from vidlabel.merge import merge
@@ -223,23 +224,46 @@ def test_a_question_too_long_for_the_other_clips_prefix_goes_without_and_at_once
         assert [clip_id for (clip_id, _), value in grounding.items() if value is None] == ["short"]
 
 
-def test_answers_wait_for_company_and_are_read_in_few_passes_without_padding() -> None:
+def test_answers_wait_for_company_and_share_one_reading_of_their_question_a_pass() -> None:
     model = tiny_model(language_config("llama"))
     passes: list[int] = []
+    prompts: list[tuple[int, ...]] = []
 
     def see(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        if isinstance(kwargs["work"], ScoreWork):
-            passes.append(kwargs["hidden_states"].shape[1])
+        match kwargs["work"]:
+            case ScoreWork(under=PromptsWork(lengths=lengths, num_prompts=count)):
+                passes.append(kwargs["hidden_states"].shape[1])
+                prompts.append(tuple(sorted(lengths[:count])))
 
     model.llama_model.model.layers[0].self_attn.register_forward_pre_hook(see, with_kwargs=True)
     captioner = engine(model, settings_for("video"), num_slots=4)
     answers = list(captioner.answer(clips(12)))
     assert len(passes) <= len(answers) // 4
     assert sum(passes) == captioner.stats.score_tokens
-    suffixes = [one.prompt.suffix for clip in clips(12) for one, _ in prompts_of(model, clip).values()]
+    suffixes = [one.prompt.suffix for one, _ in prompts_of(model, clips(1)[0]).values()]
     bare = prompts_without_video(TOKENIZER, model.config, suffixes)
+    assert set(prompts) == {tuple(sorted(map(len, bare)))}
     spoken = sum(answer.num_tokens + (answer.finish_reason == "stop") for answer in answers)
-    assert captioner.stats.score_tokens == sum(map(len, bare)) + spoken - len(answers)
+    assert captioner.stats.score_tokens == len(passes) * sum(map(len, bare)) + spoken - len(answers)
+
+
+@pytest.mark.parametrize("kernels", [MathsKernels(), FlashKernels(packed_attention)], ids=["maths", "flash"])
+def test_answers_of_one_token_among_longer_ones_are_scored_like_any(kernels: Kernels) -> None:
+    """Nothing follows them: of one question in a pass all answers may be such, or of every question."""
+    model, asked = model_of("mistral"), clips(4, texts=TEXTS[:3])
+    plain = list(engine(model, settings_for("video")).answer(asked))
+    firsts = {int(answer.text.split()[0]) for answer in plain if answer.question.text == TEXTS[0] and answer.text}
+    for stop_ids, most in (((*STOP_IDS, *firsts), 8), (STOP_IDS, 1)):
+        generate = GenerateCaptioner(model, TOKENIZER, settings_for("video", max_new_tokens=most), batch_size=3)
+        generate.stop_ids = stop_ids
+        captioner = EngineCaptioner(
+            model, TOKENIZER, settings_for("video", max_new_tokens=most), kernels=kernels, num_slots=4, rows_per_slot=3
+        )
+        captioner.stop_ids = stop_ids
+        answers = list(captioner.answer(asked))
+        counts = {answer.question.text: answer.num_tokens + (answer.finish_reason == "stop") for answer in answers}
+        assert counts[TEXTS[0]] == 1
+        assert found(answers) == pytest.approx(found(list(generate.answer(asked))), abs=1e-4)
 
 
 def test_an_answer_does_not_wait_for_ever() -> None:

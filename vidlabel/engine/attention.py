@@ -58,13 +58,23 @@ class StepWork:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PromptsWork:
+    """Prompts and their answers in one pack: first all prompts, then the answers, those of one prompt together and in
+    the order of the prompts. An answer sees its prompt and itself. Prompts of which nothing follows stand last."""
+
+    lengths: tuple[int, ...]  # of all sequences; host
+    starts: Tensor  # (B + 1,) int32: packed starts
+    num_prompts: int
+    group_lengths: tuple[int, ...]  # tokens of all answers to each of the first prompts, at least 1; host
+    group_starts: Tensor  # (len(group_lengths) + 1,) int32: packed starts of these, counted after the last prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ScoreWork:
-    """Whole sequences, packed, that are read and not stored: alone, or each under the prefix of a slot."""
+    """Whole sequences, packed, that are read and not stored: each under a slot's prefix, or prompts and answers."""
 
     slots: Slots
-    lengths: tuple[int, ...]  # host
-    starts: Tensor  # (B + 1,) int32: packed starts
-    under: ExtendWork | None = None
+    under: ExtendWork | PromptsWork
 
 
 class Kernels(Protocol):
@@ -87,6 +97,8 @@ class Kernels(Protocol):
         work: ExtendWork,
         scale: float,
     ) -> Tensor: ...
+
+    def score(self, q: Tensor, k: Tensor, v: Tensor, work: PromptsWork, scale: float) -> Tensor: ...
 
     def step(
         self,
@@ -132,8 +144,8 @@ def attend(
         case StepWork():
             _store(suffix_keys, suffix_values, step_targets(work), k, v)
             out = kernels.step(q, prefix_keys, prefix_values, suffix_keys, suffix_values, work, scaling)
-        case ScoreWork(under=None):
-            out = kernels.prefill(q, k, v, work.lengths, work.starts, scaling)
+        case ScoreWork(under=PromptsWork() as prompts):
+            out = kernels.score(q, k, v, prompts, scaling)
         case ScoreWork(under=ExtendWork() as under):
             out = kernels.extend(q, k, v, prefix_keys, prefix_values, under, scaling)
     return out[None], None

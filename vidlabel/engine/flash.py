@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from vidlabel.engine.attention import ExtendWork, StepWork
+    from vidlabel.engine.attention import ExtendWork, PromptsWork, StepWork
 
 MAX_HEAD_DIM = 256
 HEAD_DIM_MULTIPLE = 8
@@ -111,12 +111,13 @@ class FlashKernels:
         starts = (slots * room).int()
         prefix = self._attend_prefix(
             q,
-            prefix_keys,
-            prefix_values,
+            prefix_keys.flatten(0, 1),
+            prefix_values.flatten(0, 1),
             starts_q=(work.slot_starts * group).int(),
             starts_k=torch.cat([starts, starts[-1:] + room]),
             used_k=work.slots.prefix_lengths[slots],
             max_q=max(work.slot_lengths) * group,
+            max_k=room,
             scale=scale,
         )
         longest = max(work.lengths)
@@ -124,6 +125,27 @@ class FlashKernels:
             q, k, v, work.row_starts, work.row_starts, None, max_q=longest, max_k=longest, causal=True, scale=scale
         )
         return merge_parts(*prefix, suffix, lse.T)
+
+    def score(self, q: Tensor, k: Tensor, v: Tensor, work: PromptsWork, scale: float) -> Tensor:
+        longest, group = max(work.lengths), q.shape[1] // k.shape[1]
+        own, lse = self._attention(
+            q, k, v, work.starts, work.starts, None, max_q=longest, max_k=longest, causal=True, scale=scale
+        )
+        if not work.group_lengths:
+            return own
+        begin = sum(work.lengths[: work.num_prompts])
+        before = self._attend_prefix(
+            q[begin:],
+            k,
+            v,
+            starts_q=(work.group_starts * group).int(),
+            starts_k=work.starts[: len(work.group_lengths) + 1],
+            used_k=None,
+            max_q=max(work.group_lengths) * group,
+            max_k=max(work.lengths[: work.num_prompts]),
+            scale=scale,
+        )
+        return torch.cat([own[:begin], merge_parts(*before, own[begin:], lse[:, begin:].T)])
 
     def step(
         self,
@@ -142,12 +164,13 @@ class FlashKernels:
         is_live = (suffix_lengths.view(num_slots, rows_per_slot) > 0).any(1)  # else the prefix need not be read
         prefix = self._attend_prefix(
             q,
-            prefix_keys,
-            prefix_values,
+            prefix_keys.flatten(0, 1),
+            prefix_values.flatten(0, 1),
             starts_q=self._ladder(num_slots, rows_per_slot * group, q.device),
             starts_k=self._ladder(num_slots, room, q.device),
             used_k=prefix_lengths * is_live,
             max_q=rows_per_slot * group,
+            max_k=room,
             scale=scale,
         )
         suffix, lse = self._attention(
@@ -167,25 +190,26 @@ class FlashKernels:
     def _attend_prefix(
         self,
         q: Tensor,
-        keys: Tensor,
+        keys: Tensor,  # (M, Hkv, D)
         values: Tensor,
         *,
         starts_q: Tensor,
         starts_k: Tensor,
-        used_k: Tensor,
+        used_k: Tensor | None,
         max_q: int,
+        max_k: int,
         scale: float,
     ) -> tuple[Tensor, Tensor]:
-        """All query rows of a slot over its prefix, read where it lies: out (N, Hq, D) and lse (N, Hq)."""
+        """All query rows of a slot or prompt over what they share, where it lies: out (N, Hq, D) and lse (N, Hq)."""
         out, lse = self._attention(
-            _grouped(q, keys.shape[2]),
-            keys.flatten(0, 1),
-            values.flatten(0, 1),
+            _grouped(q, keys.shape[1]),
+            keys,
+            values,
             starts_q,
             starts_k,
             used_k,
             max_q=max_q,
-            max_k=keys.shape[1],
+            max_k=max_k,
             causal=False,
             scale=scale,
         )

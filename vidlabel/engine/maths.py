@@ -6,13 +6,13 @@ compute, and no further than their slot's real length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor
 
-from vidlabel.engine.attention import ExtendWork, StepWork
+from vidlabel.engine.attention import ExtendWork, PromptsWork, StepWork
 
 
 class MathsKernels:
@@ -36,8 +36,18 @@ class MathsKernels:
     ) -> Tensor:
         own = _each_causal(q, k, v, work.lengths, scale)
         slots = zip(work.slot_ids, work.slot_prefix_lengths, strict=True)
-        shared = _shared(q, work.slot_lengths, prefix_keys, prefix_values, slots, scale)
-        return _merge(*shared, torch.cat([out for out, _ in own]), torch.cat([lse for _, lse in own]))
+        prefixes = _prefixes(prefix_keys, prefix_values, slots)
+        return _merge(*_shared(q, work.slot_lengths, prefixes, scale), *map(torch.cat, zip(*own, strict=True)))
+
+    def score(self, q: Tensor, k: Tensor, v: Tensor, work: PromptsWork, scale: float) -> Tensor:
+        out, lse = map(torch.cat, zip(*_each_causal(q, k, v, work.lengths, scale), strict=True))
+        if work.group_lengths:
+            prompts = work.lengths[: work.num_prompts]
+            begin = sum(prompts)
+            before = zip(*(torch.split(states[:begin], list(prompts)) for states in (k, v)), strict=True)
+            shared = _shared(q[begin:], work.group_lengths, islice(before, len(work.group_lengths)), scale)
+            out[begin:] = _merge(*shared, out[begin:], lse[begin:])
+        return out
 
     def step(
         self,
@@ -53,7 +63,8 @@ class MathsKernels:
         per_slot = work.slots.shape.rows_per_slot
         grouped = [(slot, len(list(group))) for slot, group in groupby(row // per_slot for row in rows)]
         slots = [(slot, prefix_lengths[slot]) for slot, _ in grouped]
-        shared = _shared(q, [count for _, count in grouped], prefix_keys, prefix_values, iter(slots), scale)
+        prefixes = _prefixes(prefix_keys, prefix_values, slots)
+        shared = _shared(q, [count for _, count in grouped], prefixes, scale)
         own = _suffixes(q, suffix_keys, suffix_values, rows, suffix_lengths, work.row_ids, scale)
         return _merge(*shared, *own)
 
@@ -69,15 +80,20 @@ def _host_view(work: StepWork) -> tuple[tuple[int, ...], Sequence[int], Sequence
     return rows, prefix, suffix
 
 
+def _prefixes(keys: Tensor, values: Tensor, slots: Iterable[tuple[int, int]]) -> Iterable[tuple[Tensor, Tensor]]:
+    """Views of what each slot holds, so many positions of it."""
+    return ((keys[slot, :length], values[slot, :length]) for slot, length in slots)
+
+
 def _shared(
-    q: Tensor, counts: Sequence[int], keys: Tensor, values: Tensor, slots: Iterator[tuple[int, int]], scale: float
+    q: Tensor, counts: Sequence[int], prefixes: Iterable[tuple[Tensor, Tensor]], scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Each slot's tokens (so many of each in `q`) against one view of its prefix: (N, Hq, D) and (N, Hq)."""
-    num_kv_heads, parts = keys.shape[2], []
-    for part, (slot, length) in zip(torch.split(q, list(counts)), slots, strict=True):
+    """Each prefix's tokens (so many of each in `q`) against one view of it: (N, Hq, D) and (N, Hq)."""
+    parts = []
+    for part, (keys, values) in zip(torch.split(q, list(counts)), prefixes, strict=True):
         # query heads that share a key head stand beside one another, like further tokens
-        heads = part.reshape(len(part), num_kv_heads, -1, part.shape[-1]).transpose(0, 1)  # (Hkv, n, g, D)
-        out, lse = _attend(heads.flatten(1, 2)[None], keys[None, slot, :length], values[None, slot, :length], scale)
+        heads = part.reshape(len(part), keys.shape[1], -1, part.shape[-1]).transpose(0, 1)  # (Hkv, n, g, D)
+        out, lse = _attend(heads.flatten(1, 2)[None], keys[None], values[None], scale)
         parts.append((_tokens_first(out[0], len(part)), _tokens_first(lse[0], len(part))))
     return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts])
 

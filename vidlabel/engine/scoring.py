@@ -1,17 +1,19 @@
 """Grounding in the engine: answers that have ended wait until there are enough of them, and are then read again in
-one packed pass without their video; with `strict` in another one, under the stored prefix of another clip."""
+one packed pass without their video; with `strict` in another one, under the stored prefix of another clip. Without
+video a question is the same whichever clip it was put to, so that all answers to it share one reading of it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from vidlabel.config import Grounding
-from vidlabel.engine.attention import ScoreWork, starts_of
+from vidlabel.engine.attention import PromptsWork, ScoreWork, starts_of
 from vidlabel.engine.budget import Budget
 from vidlabel.engine.rows import Asking, Rows
 from vidlabel.engine.stats import EngineStats
@@ -20,7 +22,7 @@ from vidlabel.models.minigpt4_video.grounding import means, support, token_logpr
 
 logger = logging.getLogger(__name__)
 
-_ENOUGH_TOKENS = 2048  # a pass over so many costs little more than reading the weights for one
+_ENOUGH_TOKENS = 4096  # so many that reading the weights costs little, and that questions come up again
 _PATIENCE = 32  # looks at the rows that an answer may wait for company
 
 
@@ -47,8 +49,18 @@ class _Reading:
     slot: int | None = None
 
     @property
-    def num_tokens(self) -> int:
-        return len(self.prompt) + len(self.said) - 1  # nothing follows the last token
+    def input(self) -> tuple[int, ...]:
+        return self.said[:-1]  # nothing follows the last token
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pack:
+    """What goes through the model at once."""
+
+    inputs: Sequence[tuple[int, ...]]
+    positions: Tensor  # (N,)
+    places: list[int]  # where in the pack each token of each reading is foretold
+    work: ScoreWork
 
 
 class Scoring:
@@ -112,44 +124,85 @@ class Scoring:
 
         def work(batch: Sequence[_Reading]) -> None:
             with self._stats.timed("score", rows.slots.device):
-                for reading, mean in zip(batch, _mean_logprobs(rows, batch), strict=True):
+                pack = _after_prompts(rows, batch) if batch[0].slot is None else _under_slots(rows, batch)
+                for reading, mean in zip(batch, _mean_logprobs(rows, pack, batch), strict=True):
                     found[reading.number] = mean
-            self._stats.score_tokens += sum(reading.num_tokens for reading in batch)
+            self._stats.score_tokens += len(pack.positions)
 
-        ordered = sorted(readings, key=lambda reading: (reading.slot or 0, reading.number))  # as extend wants them
-        if self._budget.spend(ordered, lambda reading: reading.num_tokens, work):
+        # as extend wants them, and with neighbours that share their prompt
+        ordered = sorted(readings, key=lambda reading: (reading.slot or 0, reading.prompt, reading.number))
+        costs = _costs(ordered)
+        if self._budget.spend(ordered, lambda reading: costs[reading.number], work):
             logger.warning("out of memory: an answer goes without its grounding")
         return found
 
 
-@torch.inference_mode()
-def _mean_logprobs(rows: Rows, batch: Sequence[_Reading]) -> list[float]:
-    """One packed pass; all alone, or all under slots, in their order."""
-    device, per_slot = rows.slots.device, rows.slots.shape.rows_per_slot
-    inputs = [(*reading.prompt, *reading.said[:-1]) for reading in batch]
+def _costs(ordered: Sequence[_Reading]) -> dict[int, int]:
+    """Tokens that each reading adds to a pack, by its number: those of a shared prompt count for the first of it."""
+    costs: dict[int, int] = {}
+    before = None
+    for reading in ordered:
+        is_shared = before is not None and reading.slot is None and before.prompt == reading.prompt
+        costs[reading.number] = len(reading.input) + (0 if is_shared else len(reading.prompt))
+        before = reading
+    return costs
+
+
+def _after_prompts(rows: Rows, batch: Sequence[_Reading]) -> _Pack:
+    """Every prompt once, then what was said after each."""
+    device = rows.slots.device
+    groups: dict[tuple[int, ...], list[_Reading]] = {}
+    for reading in batch:
+        groups.setdefault(reading.prompt, []).append(reading)
+    # an answer of one token is foretold by its prompt, and nothing follows it
+    followed = {prompt: sum(len(reading.input) for reading in group) for prompt, group in groups.items()}
+    prompts = sorted(groups, key=lambda prompt: followed[prompt] == 0)
+    answers = [reading for prompt in prompts for reading in groups[prompt] if reading.input]
+    inputs = [*prompts, *(reading.input for reading in answers)]
     lengths = tuple(map(len, inputs))
-    within = torch.cat([torch.arange(length, device=device) for length in lengths])
-    ids = torch.tensor([token for sequence in inputs for token in sequence], device=device)
-    slots = [reading.slot for reading in batch if reading.slot is not None]
-    if slots:
-        # the rows are named for their slot alone: nothing of theirs is read or written
-        asking = [Asking(slot * per_slot, sequence, 0) for slot, sequence in zip(slots, inputs, strict=True)]
-        under = rows.extend_work(asking)
-        positions = rows.slots.prefix_lengths[under.token_rows // per_slot] + within
-        work = ScoreWork(rows.slots, lengths, under.row_starts, under)
-    else:
-        positions, work = within, ScoreWork(rows.slots, lengths, starts_of(lengths, device))
-    hidden = rows.forward(rows.embed(ids), positions, work, rows.kernels)
-    counts = [len(reading.said) for reading in batch]
-    targets = torch.tensor([token for reading in batch for token in reading.said], device=device)
-    return means(token_logprobs(rows.model, hidden[_places(lengths, counts, device)], targets), counts)
-
-
-def _places(lengths: Sequence[int], counts: Sequence[int], device: torch.device) -> Tensor:
-    """Where in the packed sequences each answer token is foretold: the last so many of each."""
+    ends = list(accumulate(lengths))
+    first = {prompt: end - 1 for prompt, end in zip(prompts, ends, strict=False)}
+    begins = {reading.number: begin for reading, begin in zip(answers, ends[len(prompts) - 1 :], strict=False)}
     places: list[int] = []
-    end = 0
-    for length, count in zip(lengths, counts, strict=True):
-        end += length
-        places += range(end - count, end)
-    return torch.tensor(places, device=device)
+    for reading in batch:
+        begin = begins.get(reading.number, 0)
+        places += [first[reading.prompt], *range(begin, begin + len(reading.input))]
+    group_lengths = tuple(followed[prompt] for prompt in prompts if followed[prompt])
+    work = PromptsWork(
+        lengths, starts_of(lengths, device), len(prompts), group_lengths, starts_of(group_lengths, device)
+    )
+    before = [0] * len(prompts) + [len(reading.prompt) for reading in answers]
+    return _Pack(inputs, _positions(lengths, before, device), places, ScoreWork(rows.slots, work))
+
+
+def _under_slots(rows: Rows, batch: Sequence[_Reading]) -> _Pack:
+    """Each reading whole, in the order of the slots."""
+    per_slot = rows.slots.shape.rows_per_slot
+    inputs = [(*reading.prompt, *reading.input) for reading in batch]
+    lengths = tuple(map(len, inputs))
+    slots = [reading.slot for reading in batch if reading.slot is not None]
+    # the rows are named for their slot alone: nothing of theirs is read or written
+    under = rows.extend_work(
+        [Asking(slot * per_slot, sequence, 0) for slot, sequence in zip(slots, inputs, strict=True)]
+    )
+    positions = rows.slots.prefix_lengths[under.token_rows // per_slot] + under.token_positions
+    ends = accumulate(lengths)
+    places = [place for reading, end in zip(batch, ends, strict=True) for place in range(end - len(reading.said), end)]
+    return _Pack(inputs, positions, places, ScoreWork(rows.slots, under))
+
+
+def _positions(lengths: Sequence[int], before: Sequence[int], device: torch.device) -> Tensor:
+    """Of the tokens of sequences that follow so many others each."""
+    ranges = (range(start, start + length) for start, length in zip(before, lengths, strict=True))
+    return torch.tensor([position for steps in ranges for position in steps], device=device)
+
+
+@torch.inference_mode()
+def _mean_logprobs(rows: Rows, pack: _Pack, batch: Sequence[_Reading]) -> list[float]:
+    """Of each reading's answer."""
+    device = rows.slots.device
+    ids = torch.tensor([token for sequence in pack.inputs for token in sequence], device=device)
+    hidden = rows.forward(rows.embed(ids), pack.positions, pack.work, rows.kernels)
+    targets = torch.tensor([token for reading in batch for token in reading.said], device=device)
+    told = hidden[torch.tensor(pack.places, device=device)]
+    return means(token_logprobs(rows.model, told, targets), [len(reading.said) for reading in batch])

@@ -18,7 +18,7 @@ from vidlabel.engine.flash import require_all_rows
 from vidlabel.engine.triton_programs import combine, decode_parts
 
 if TYPE_CHECKING:
-    from vidlabel.engine.attention import ExtendWork, Kernels, StepWork
+    from vidlabel.engine.attention import ExtendWork, Kernels, PromptsWork, StepWork
 
 LOG2_E = 1.4426950408889634
 MAX_HEAD_DIM = 256
@@ -133,6 +133,9 @@ class TritonKernels:
         scale: float,
     ) -> Tensor:
         return self._others.extend(q, k, v, prefix_keys, prefix_values, work, scale)
+
+    def score(self, q: Tensor, k: Tensor, v: Tensor, work: PromptsWork, scale: float) -> Tensor:
+        return self._others.score(q, k, v, work, scale)
 
     def step(
         self,
