@@ -64,7 +64,7 @@ class _LimitedRows(Rows):
         self.slots.suffix_lengths[rows] = self.slots.suffix_lengths[rows].masked_fill(self._done[rows], 0)
 
 
-class _MixedCaptioner(EngineCaptioner):
+class MixedCaptioner(EngineCaptioner):
     """The engine with answers of given lengths, by the tokens of their questions."""
 
     limits: Mapping[tuple[int, ...], int]
@@ -95,6 +95,16 @@ def load_of(model: MiniGPT4Video, tokenizer: PromptTokenizer, clip: AskedClip, a
     )
 
 
+def limits_of(
+    model: MiniGPT4Video, tokenizer: PromptTokenizer, clip: AskedClip, answers: tuple[int, ...]
+) -> dict[tuple[int, ...], int]:
+    """The answers' lengths by the tokens of the clip's questions."""
+    asked = _asked(model, tokenizer, clip, max(answers))
+    limits = {one.prompt.suffix: length for one, length in zip(asked, answers, strict=True)}
+    assert len(limits) == len(answers), "questions must differ"
+    return limits
+
+
 def _asked(model: MiniGPT4Video, tokenizer: PromptTokenizer, clip: AskedClip, new_tokens: int) -> list[Any]:
     budget = prompt_budget(model.config, model.max_positions, new_tokens)
     asked, refused = ask(clip, tokenizer, model.config, max_tokens=budget)
@@ -118,12 +128,10 @@ def run_engine(
         "random", "random", "benchmark", "", max_new_tokens=max(answers), repetition_penalty=repetition_penalty
     )
     kernels = kernels_for(model, path)
-    captioner = _MixedCaptioner(
+    captioner = MixedCaptioner(
         model, tokenizer, settings, kernels=kernels, num_slots=num_slots, rows_per_slot=len(answers)
     )
-    asked = _asked(model, tokenizer, clips[0], max(answers))
-    captioner.limits = {one.prompt.suffix: length for one, length in zip(asked, answers, strict=True)}
-    assert len(captioner.limits) == len(answers), "questions must differ"
+    captioner.limits = limits_of(model, tokenizer, clips[0], answers)
     _check(list(captioner.answer(clips[:1])), clips[:1], answers)
     stats = captioner.stats
     for name, value in asdict(EngineStats(num_slots=stats.num_slots, measure=measure)).items():

@@ -425,9 +425,22 @@ def test_captions_of_other_clips_are_told_from_right_ones(tmp_path: Path, count:
     assert found.auc["strict"] >= 0.95
 
 
-def test_the_benchmark_of_the_cost_runs_every_mode(capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--size", "tiny", "--clips", "3", "--frames", "3", "--new-tokens", "4", "--rounds", "1"]
-    main([*sizes, "--device", "cpu", "--dtype", "float32", "--slots", "2"])
-    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "times none" in line}
-    assert list(rows) == ["none", "video", "strict"]
-    assert "1.000 times none" in rows["none"]
+def test_the_benchmark_of_the_cost_runs_every_mode_in_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--size", "tiny", "--clips", "2", "--frames", "3", "--new-tokens", "4", "--rounds", "1", "--slots", "2"]
+    main([*sizes, "--rows", "short:2,real:2", "--device", "cpu", "--dtype", "float32"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "times none" in line] == 2 * ["none", "video", "strict"]
+    assert sum("1.000 times none" in line and "1.000 in CPU time" in line for line in lines) == 2
+    assert [line.split("answers of ")[1].split(" tokens")[0] for line in lines if "prompts" in line] == [
+        "4 4",
+        "200 40",
+    ]
+    short, real = (int(line.split("prompts, ")[1].split()[0]) for line in lines if "prompts" in line)
+    assert real - short == 3 * (64 - 4)  # tokens of three frames; the tiny model's own are 4 a frame
+    assert all(int(line.split()[-4]) > 0 for line in lines if "tokens a round" in line)
+
+
+def test_the_benchmark_of_the_cost_refuses_a_row_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--rows", "long:1"])
+    assert "long:1: short:K or real:K" in capsys.readouterr().err
