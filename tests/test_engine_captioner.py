@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,11 +24,13 @@ from tests.engine_models import (
     tiny_model,
 )
 from tests.minigpt4_models import TEXTS, answer_settings, asked_clip
-from vidlabel.data import Cue
+from vidlabel.data import Cue, Question
+from vidlabel.engine.captioner import EngineCaptioner
 from vidlabel.engine.choosing import Choosing
 from vidlabel.engine.maths import MathsKernels
 from vidlabel.engine.rows import Asking, Prefilling, Rows
 from vidlabel.engine.slots import Slots, slot_shape
+from vidlabel.engine.vision import KeptFeatures
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.answers import ask
 from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
@@ -67,6 +70,47 @@ def test_generate_works_on_the_same_model_before_between_and_after(kind: Kind) -
     assert said(generate.answer(asked)) == expected
     assert said([first, *answers]) == expected
     assert said(generate.answer(asked)) == expected
+
+
+def test_a_clip_that_is_asked_again_is_not_encoded_again_and_answers_the_same() -> None:
+    model, asked = model_of("llama"), clips(4)
+    more = [replace(clip, questions=tuple(Question(text, "test") for text in TEXTS[2:])) for clip in asked]
+    plain = engine(model, SETTINGS)
+    keeping = EngineCaptioner(model, TOKENIZER, SETTINGS, kernels=MathsKernels(), num_slots=4, keep_features=True)
+    keeping.stop_ids = STOP_IDS
+    num_frames = sum(len(clip.frames.images) for clip in asked)
+    for again in (asked, more):
+        expected, answers = list(plain.answer(again)), list(keeping.answer(again))
+        assert said(answers) == said(expected)
+        numbers = {(one.clip_id, one.question.text): one.mean_logprob for one in expected}
+        assert numbers == {
+            (one.clip_id, one.question.text): pytest.approx(one.mean_logprob, abs=1e-6) for one in answers
+        }
+        assert keeping.stats.vision_frames == num_frames
+    assert plain.stats.vision_frames == 2 * num_frames  # unless it is asked for, nothing is kept
+
+
+def test_a_clip_that_comes_twice_at_once_is_encoded_once() -> None:
+    captioner = EngineCaptioner(model_of("llama"), TOKENIZER, SETTINGS, num_slots=4, keep_features=True)
+    one, two = asked_clip("a", texts=TEXTS[:1], size=SIZE), asked_clip("b", texts=TEXTS[:1], size=SIZE)
+    follow_up = replace(one, questions=(Question(TEXTS[1], "test"),))
+    assert len(list(captioner.answer([one, follow_up, two]))) == 3
+    assert captioner.stats.vision_frames == len(one.frames.images) + len(two.frames.images)
+
+
+def test_features_are_kept_within_their_bytes_and_while_their_frames_live() -> None:
+    first, second, third, large = (asked_clip(name, num_frames=1, size=SIZE).frames for name in "abcd")
+    kept = KeptFeatures(max_bytes=100)
+    kept.add(first, torch.full((10,), 1.0))
+    kept.add(second, torch.full((10,), 2.0))
+    assert kept.get(first) is not None  # so that the second has not been looked at for longest
+    kept.add(third, torch.full((10,), 3.0))
+    kept.add(large, torch.full((26,), 4.0))  # would push out all others and still not fit
+    looks = [kept.get(frames) for frames in (first, second, third, large)]
+    assert [None if look is None else float(look[0]) for look in looks] == [1.0, None, 3.0, None]
+    assert (kept.num_bytes, kept.free_bytes) == (80, 20)
+    del first
+    assert kept.num_bytes == 40
 
 
 def test_each_frame_and_each_prefix_is_computed_once_whatever_is_asked() -> None:

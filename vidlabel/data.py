@@ -125,7 +125,7 @@ class Cue:
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Frames:
     """The sampled frames of one clip and the subtitle cues that are shown in it."""
 

@@ -25,7 +25,7 @@ from vidlabel.engine.scoring import Scoring
 from vidlabel.engine.slots import Slots, SlotShape, slot_shape
 from vidlabel.engine.stats import EngineStats
 from vidlabel.engine.supported import check_supported
-from vidlabel.engine.vision import FrameEncoder
+from vidlabel.engine.vision import FrameEncoder, KeptFeatures
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.answers import OUT_OF_MEMORY_FRAME, Asked, answered, ask, failed, out_of_memory
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
@@ -42,7 +42,8 @@ _ROUND_PREFIX, _ROUND_SUFFIX = 128, 32  # positions; room for clips and question
 
 class EngineCaptioner:
     """Answers with a loaded model. `num_slots`: clips in flight (None: as many as memory allows and help);
-    `rows_per_slot`: questions asked of a clip at once."""
+    `rows_per_slot`: questions asked of a clip at once; `keep_features`: a clip that comes again with the same `Frames`
+    object is not encoded again, while memory set aside for that lasts."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class EngineCaptioner:
         kernels: Kernels | None = None,
         num_slots: int | None = None,
         rows_per_slot: int | None = None,
+        keep_features: bool = False,
     ) -> None:
         check_supported(model)
         if (num_slots is not None and num_slots < 1) or (rows_per_slot is not None and rows_per_slot < 1):
@@ -66,7 +68,9 @@ class EngineCaptioner:
         self._num_slots, self._rows_per_slot = num_slots, rows_per_slot or ROWS_PER_SLOT
         self._max_tokens = prompt_budget(model.config, model.max_positions, settings.max_new_tokens)
         self._dtype: torch.dtype = model.llama_model.get_input_embeddings().weight.dtype
-        room = self._workspace(memory.free_bytes(model.device))
+        free = memory.free_bytes(model.device)
+        room = self._workspace(free)
+        self._kept = KeptFeatures(memory.kept_bytes(free)) if keep_features else None
         self.budgets = Budgets(
             prefill=Budget(room.prefill_tokens, "tokens of prompts", model.device),
             extend=Budget(room.prefill_tokens, "tokens of questions", model.device),
@@ -74,7 +78,7 @@ class EngineCaptioner:
             score=Budget(room.prefill_tokens, "tokens of answers to score", model.device),
         )
         self.vision_budget = Budget(room.vision_frames, "frames", model.device)
-        self._encoder = FrameEncoder(model, self.vision_budget, self.stats)
+        self._encoder = FrameEncoder(model, self.vision_budget, self.stats, self._kept)
         self._spare: Rows | None = None  # of a finished run, for the next one
 
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
@@ -130,7 +134,7 @@ class EngineCaptioner:
             yield from refused
             if asked:
                 jobs.append(asked)
-                encode.append(clip.frames.images)
+                encode.append(clip.frames)
         for asked, images in zip(jobs, self._encoder.encode(encode), strict=True):
             if images is None:
                 yield from (failed(one.clip, one.question, OUT_OF_MEMORY_FRAME) for one in asked)
@@ -167,7 +171,7 @@ class EngineCaptioner:
             free,
             shape_of_one=self._shape(1, prefix, suffix),
             bytes_per_element=self._dtype.itemsize,
-            workspace_bytes=self._workspace(free).num_bytes,
+            workspace_bytes=self._workspace(free).num_bytes + (self._kept.free_bytes if self._kept else 0),
             requested=self._num_slots,
             most=self._most_slots,
         )

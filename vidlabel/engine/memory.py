@@ -25,6 +25,7 @@ MOST_SLOTS_CPU = 8  # a CPU reads weights about as fast as it multiplies by them
 PREFILL_TOKENS = 16_384  # enough to fill a large GPU
 VISION_FRAMES = 180
 _WORKSPACE_SHARE = 4  # a stage may take a quarter of what is free
+_KEPT_SHARE = 16  # of it for encoded frames that may be asked again: on a large GPU, more clips than are in flight
 _SLACK = 1.25  # allocator fragmentation and what libraries keep for themselves
 _UNKNOWN_MEMORY = 8 << 30  # where the system does not say how much it has
 
@@ -76,6 +77,11 @@ def workspace(
     frames = max(1, min(VISION_FRAMES, share // frame_bytes))
     needed = max(tokens * token_bytes, frames * frame_bytes, num_rows * widths.choice_bytes())
     return Workspace(tokens, frames, needed)
+
+
+def kept_bytes(free_bytes: int) -> int:
+    """What encoded frames may take that are kept for further questions."""
+    return free_bytes // _KEPT_SHARE
 
 
 def slot_budget(

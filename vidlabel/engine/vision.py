@@ -1,32 +1,74 @@
 """Frames to embeddings, the frames of several clips together. On a GPU they cross as uint8 from pinned memory on a
-stream of their own, so that the next batch travels while this one is computed, and are normalised there."""
+stream of their own, so that the next batch travels while this one is computed, and are normalised there. What a clip
+looks like can be kept for when it is asked again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from vidlabel.data import Frames
 from vidlabel.engine.budget import Budget
 from vidlabel.engine.stats import EngineStats
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 
-Images = npt.NDArray[np.uint8]  # (T, S, S, 3)
+
+class KeptFeatures:
+    """Encoded frames by the very object that holds the pictures, as long as that lives; within `max_bytes`, and what
+    was not looked at for longest goes first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: WeakKeyDictionary[Frames, Tensor] = WeakKeyDictionary()
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(features.nbytes for features in self._kept.values())
+
+    @property
+    def free_bytes(self) -> int:
+        return self._max_bytes - self.num_bytes
+
+    def get(self, frames: Frames) -> Tensor | None:
+        features = self._kept.pop(frames, None)
+        if features is not None:
+            self._kept[frames] = features  # now the last to go
+        return features
+
+    def add(self, frames: Frames, features: Tensor) -> None:
+        if features.nbytes > self._max_bytes:
+            return
+        while features.nbytes > self.free_bytes:
+            self._kept.pop(next(self._kept.keys()), None)
+        self._kept[frames] = features
 
 
 class FrameEncoder:
-    """Encodes within a budget of frames, whichever clips they belong to."""
+    """Encodes within a budget of frames, whichever clips they belong to; each once while it is in `kept`."""
 
-    def __init__(self, model: MiniGPT4Video, budget: Budget, stats: EngineStats) -> None:
-        self._model, self._budget, self._stats = model, budget, stats
+    def __init__(self, model: MiniGPT4Video, budget: Budget, stats: EngineStats, kept: KeptFeatures | None) -> None:
+        self._model, self._budget, self._stats, self._kept = model, budget, stats, kept
         on_gpu = model.device.type == "cuda"
         self._copying = torch.cuda.Stream(model.device) if on_gpu else None  # type: ignore[no-untyped-call]
 
-    def encode(self, clips: Sequence[Images]) -> list[Tensor | None]:
+    def encode(self, clips: Sequence[Frames]) -> list[Tensor | None]:
         """Each clip's frames as (T, tokens, hidden); None where memory does not do for one single frame."""
+        if self._kept is None:
+            return self._encode([frames.images for frames in clips])
+        found = {frames: self._kept.get(frames) for frames in clips}
+        missing = [frames for frames, features in found.items() if features is None]
+        for frames, features in zip(missing, self._encode([frames.images for frames in missing]), strict=True):
+            found[frames] = features
+            if features is not None:
+                self._kept.add(frames, features)
+        return [found[frames] for frames in clips]
+
+    def _encode(self, clips: Sequence[npt.NDArray[np.uint8]]) -> list[Tensor | None]:
         places = [(clip, frame) for clip, images in enumerate(clips) for frame in range(len(images))]
         encoded: dict[tuple[int, int], Tensor] = {}
 
