@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidlabel.engine.attention import ExtendWork, PromptsWork, StepWork, starts_of
+from vidlabel.engine.attention import ExtendWork, Kernels, PromptsWork, StepWork, starts_of
 from vidlabel.engine.slots import Slots, SlotShape
 
 
@@ -155,6 +155,30 @@ def exact_score(
             keys, values = (torch.cat([states[before], states[start : i + 1]]) for states in (k, v))
             out[i] = exact_row(q[i], keys, values, scale)
     return out
+
+
+def check_score(
+    kernels: Kernels,
+    prompts: tuple[int, ...],
+    answers: tuple[tuple[int, ...], ...],
+    *,
+    heads: tuple[int, int],
+    head_dim: int = 16,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    tolerance: float = 1e-5,
+) -> None:
+    """What a path gives for prompts and the answers to each, of these lengths, against float64."""
+    work = prompts_work(answers, prompts, device)
+    options = {"dtype": dtype, "device": device}
+    # transposed views, as the projections of a model give
+    q, k, v = (
+        torch.randn(n, sum(work.lengths), head_dim).to(**options).transpose(0, 1) for n in (heads[0], *heads[1:] * 2)
+    )  # type: ignore[arg-type]
+    out = kernels.score(q, k, v, work, 0.25)
+    assert out.shape == q.shape
+    want = exact_score(q, k, v, prompts, answers, 0.25)
+    torch.testing.assert_close(out.double(), want, atol=tolerance, rtol=tolerance)
 
 
 def packed_attention(

@@ -14,13 +14,12 @@ from torch import Tensor
 from tests.cuda import needs_cuda
 from tests.slot_cases import (
     Case,
+    check_score,
     exact_extend,
     exact_row,
-    exact_score,
     exact_step,
     make_case,
     packed_attention,
-    prompts_work,
 )
 from vidlabel.engine.attention import Kernels, StepWork, starts_of
 from vidlabel.engine.choice import Choice, MachineFacts, build_kernels, choose, read_facts
@@ -65,29 +64,6 @@ def test_flash_extend_of_some_slots_finds_their_prefixes() -> None:
     q, k, v = case.queries(5), *(torch.randn(5, 2, 16) for _ in range(2))
     out = FlashKernels(packed_attention).extend(q, k, v, *case.layer[:2], work, case.scale)
     torch.testing.assert_close(out.double(), exact_extend(case, work, q, k, v), atol=1e-5, rtol=1e-5)
-
-
-def check_score(
-    kernels: Kernels,
-    prompts: tuple[int, ...],
-    answers: tuple[tuple[int, ...], ...],
-    *,
-    heads: tuple[int, int],
-    head_dim: int = 16,
-    dtype: torch.dtype = torch.float32,
-    device: str = "cpu",
-    tolerance: float = 1e-5,
-) -> None:
-    work = prompts_work(answers, prompts, device)
-    options = {"dtype": dtype, "device": device}
-    # transposed views, as the projections of a model give
-    q, k, v = (
-        torch.randn(n, sum(work.lengths), head_dim).to(**options).transpose(0, 1) for n in (heads[0], *heads[1:] * 2)
-    )  # type: ignore[arg-type]
-    out = kernels.score(q, k, v, work, 0.25)
-    assert out.shape == q.shape
-    want = exact_score(q, k, v, prompts, answers, 0.25)
-    torch.testing.assert_close(out.double(), want, atol=tolerance, rtol=tolerance)
 
 
 PATHS = [FlashKernels(packed_attention), MathsKernels()]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.engine_paths import same_as_generate
-from tests.slot_cases import Case, exact_step, make_case
+from tests.slot_cases import Case, check_score, exact_step, make_case
 
 pytest.importorskip("triton", reason="Triton is not installed; `make test-triton` runs these in its interpreter")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -52,6 +52,10 @@ def test_every_head_size_and_number_format(head_dim: int, dtype: torch.dtype) ->
         pytest.skip("Triton's interpreter multiplies the bits of bfloat16 as integers")
     case = make_case((35, 17), (3, 20), heads=(2, 1), head_dim=head_dim, dtype=dtype, device=DEVICE)
     check(case, kernels(2))
+
+
+def test_answers_are_scored_by_the_path_that_prefills() -> None:
+    check_score(kernels(), (5, 3), ((1, 4), (2,)), heads=(4, 2), device=DEVICE)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8])
