@@ -238,3 +238,21 @@ def test_memory_is_planned_for_as_many_questions_as_are_asked_at_once(asking: As
         results = [held.take(said(clip, q, GOOD if q.sees_video else PROPOSED)) for q in batch]
         batch = [question for result in results for question in result.questions]
     assert seen == most == asking.most_questions(0)
+
+
+def test_questions_are_drawn_from_different_pools_first_and_fewer_are_the_first_of_more() -> None:
+    shared = Pool("shared", "qa", "", {"en": ("What colour is the car?", "Who is it?", "Why?")})
+    for clip_id in map(str, range(20)):
+        drawn = {
+            per_clip: [
+                wanted.key
+                for wanted in qa_asking(pools=[COLOURS, COUNTS, shared], per_clip=per_clip).wanted(
+                    clip_id, asked_clip(clip_id).clip.video
+                )
+            ]
+            for per_clip in range(1, 7)
+        }
+        assert len(set(drawn[6])) == 6  # 7 texts, one of them in two pools
+        assert all(drawn[fewer] == drawn[6][:fewer] for fewer in drawn)
+        first = [pool.name for key in drawn[2] for pool in (COLOURS, COUNTS, shared) if key in pool.questions["en"]]
+        assert len(set(first)) >= 2

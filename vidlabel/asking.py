@@ -75,7 +75,9 @@ class Asking:
 
     def spare_questions(self, clip_id: str) -> tuple[Question, ...]:
         """Of the pools, in the clip's order: for where the language model comes up with too few."""
-        return tuple(self._round_robin(clip_id, [pool for pool in self.pools if pool.task == "qa"]))
+        pools = self._question_pools
+        every = sum(len(in_language(pool, self.language)[1]) for pool in pools)
+        return tuple(self._round_robin(clip_id, pools, every))
 
     def another(self, question: Question, clip_id: str, used: Sequence[str]) -> Question | None:
         """What to ask instead, where the answer was no good: a caption's pool has other instructions, a question is
@@ -135,7 +137,7 @@ class Asking:
             questions: Sequence[Question] = video.questions
         else:
             per_clip = self.settings.answers.per_clip
-            questions = self.spare_questions(clip_id)[:per_clip]
+            questions = tuple(self._round_robin(clip_id, self._question_pools, per_clip)[:per_clip])
             if len(questions) < per_clip:
                 raise InputError(
                     f"--per-clip {per_clip}: the pools have {len(questions)} different questions in {self.language}"
@@ -161,16 +163,26 @@ class Asking:
         per_clip = self.settings.answers.per_clip
         return choose(pool, clip_id=clip_id, seed=self.seed, per_clip=per_clip, language=self.language)
 
-    def _round_robin(self, clip_id: str, pools: Sequence[Pool]) -> list[Question]:
-        """One question of every pool, in an order of the clip's own, then a second one of every pool, and so on."""
+    def _round_robin(self, clip_id: str, pools: Sequence[Pool], count: int) -> list[Question]:
+        """One question of every pool, in an order of the clip's own, then a second one of every pool, and so on, until
+        there are `count` or no more. A plan does this for millions of clips: no pool draws that need not."""
         lots = sorted(pools, key=lambda pool: stable_id("pool", str(self.seed), clip_id, pool.name))
-        drawn = []
-        for place, pool in enumerate(lots):
-            every = len(in_language(pool, self.language)[1])
-            questions = choose(pool, clip_id=clip_id, seed=self.seed, per_clip=every, language=self.language)
-            drawn += [(turn, place, question) for turn, question in enumerate(questions)]
-        ordered = sorted(drawn, key=lambda one: one[:2])
-        return list({question.text: question for _, _, question in ordered}.values())  # pools may share a question
+        turns = -(-count // len(lots))
+        while True:
+            drawn = []
+            for place, pool in enumerate(lots[: count if turns == 1 else None]):
+                most = min(turns, len(in_language(pool, self.language)[1]))
+                questions = choose(pool, clip_id=clip_id, seed=self.seed, per_clip=most, language=self.language)
+                drawn += [(turn, place, question) for turn, question in enumerate(questions)]
+            ordered = sorted(drawn, key=lambda one: one[:2])
+            found = {question.text: question for _, _, question in ordered}  # pools may share a question
+            if len(found) >= count or all(turns >= len(in_language(pool, self.language)[1]) for pool in lots):
+                return list(found.values())
+            turns *= 2
+
+    @property
+    def _question_pools(self) -> list[Pool]:
+        return [pool for pool in self.pools if pool.task == "qa"]
 
     def _pool(self, name: str) -> Pool:
         return next(pool for pool in self.pools if pool.name == name)

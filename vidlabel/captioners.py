@@ -47,7 +47,12 @@ def load_captioner(
         from vidlabel.engine.captioner import EngineCaptioner
 
         captioner = EngineCaptioner(
-            model, tokenizer, settings, num_slots=limits.num_slots, rows_per_slot=rows_per_slot(num_questions)
+            model,
+            tokenizer,
+            settings,
+            num_slots=limits.num_slots,
+            rows_per_slot=rows_per_slot(num_questions),
+            keep_features=settings.propose > 0 or settings.retry_flagged > 0,  # then clips are asked again
         )
     if not writes:
         return captioner

@@ -29,8 +29,8 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT...",
-        help="Folders, video files and manifests (.csv .tsv .jsonl .parquet), local or s3:// gs:// hf:// https://, in any mix; "
-        "- reads paths from stdin.",
+        help="Folders, video files and manifests (.csv .tsv .jsonl .parquet), local or s3:// gs:// hf:// https://, in "
+        "any mix; - reads paths from stdin.",
         show_default=False,
     ),
 ]
