@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -19,8 +19,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield beside
         _sync(beside)
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # arrow does not say which file it was
+            error.filename = str(path)
+        with suppress(
+            OSError
+        ):  # a disk that has turned read-only; what is left there is overwritten or tidied up later
+            beside.unlink(missing_ok=True)
         raise
     _sync(path.parent)  # or a power cut may forget the new name
 

@@ -3,8 +3,10 @@ those of `errors.py` and `run.py`. Heavy libraries load where a command needs th
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
     from vidlabel.summary import Summary
 
 
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def _disk_trouble(error: OSError) -> str:
+    """One line: which file, why, and what is to be done."""
+    reason = os.strerror(error.errno or 0)
+    where = f"{error.filename} cannot be written: {reason}" if error.filename else f"a file cannot be written: {reason}"
+    return f"{where}; what was saved before is whole, and the same command goes on from there"
+
+
 class _Commands(TyperGroup):
     """Turns the error tree into one line and an exit code."""
 
@@ -39,6 +51,11 @@ class _Commands(TyperGroup):
             raise typer.Exit(75) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+        except OSError as error:
+            if error.errno not in _FULL_DISK:
+                raise
+            typer.echo(f"vidlabel: {_disk_trouble(error)}", err=True)
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(
@@ -112,6 +129,8 @@ def caption(
     overwrite: o.Overwrite = False,
     retry_failed: o.RetryFailed = False,
     time_budget: o.TimeBudget = None,
+    max_failures: o.MaxFailuresOption = None,
+    metrics_file: o.MetricsFile = None,
     dry_run: o.DryRun = False,
     log_format: o.LogFormatOption = "text",
 ) -> None:
@@ -163,6 +182,8 @@ def qa(
     overwrite: o.Overwrite = False,
     retry_failed: o.RetryFailed = False,
     time_budget: o.TimeBudget = None,
+    max_failures: o.MaxFailuresOption = None,
+    metrics_file: o.MetricsFile = None,
     dry_run: o.DryRun = False,
     log_format: o.LogFormatOption = "text",
 ) -> None:

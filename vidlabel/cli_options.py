@@ -216,6 +216,23 @@ TimeBudget = Annotated[
         show_default=False,
     ),
 ]
+MaxFailuresOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-failures",
+        help="Stop in good order, with exit code 1, when more videos fail than that: 5% (of those finished, from the "
+        "50th on) or a number.",
+        show_default=False,
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        help="A .prom file with the run's numbers for Prometheus' textfile collector, written every few seconds.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="json: one object a line, on stderr.")]
 

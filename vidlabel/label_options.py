@@ -60,5 +60,7 @@ class LabelOptions:
     overwrite: bool
     retry_failed: bool
     time_budget_seconds: float | None
+    max_failures: str | None
+    metrics_file: Path | None
     dry_run: bool
     log_format: LogFormat

@@ -28,6 +28,8 @@ from vidlabel.inputs import Inputs
 from vidlabel.label_options import LabelOptions
 from vidlabel.manifest import read_inputs
 from vidlabel.manifests.sets import ManifestFormat
+from vidlabel.max_failures import parse_max_failures
+from vidlabel.metrics import check_metrics_file
 from vidlabel.models.presets import ModelSpec, resolve
 from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
@@ -52,6 +54,8 @@ def label(options: LabelOptions) -> Summary:
     check_quantize(spec, options.quantize)
     limits = _limits(options, spec)
     output = parse_output(options.out)
+    max_failures = None if options.max_failures is None else parse_max_failures(options.max_failures)
+    metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     most_from_manifest = videos.most_questions if options.task == "qa" else 0
     asking = _asking(options, spec, dtype, from_manifest=most_from_manifest > 0)
@@ -75,6 +79,8 @@ def label(options: LabelOptions) -> Summary:
         dry_run=options.dry_run,
         log_format=options.log_format,
         speech_device=device,
+        max_failures=max_failures,
+        metrics_file=metrics_file,
     )
     return run(videos, job)
 

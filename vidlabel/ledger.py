@@ -66,12 +66,21 @@ class Ledger:
         self.num_labels = 0
         self.num_given_up = 0  # clips that failed before and are left alone
         self.reasons: Counter[str] = Counter()
+        self._failed_video_ids: set[str] = set()  # wholly or in part
 
     # ---- from the feed -------------------------------------------------------------------------------------------
 
     def known_clips(self, video: Video) -> list[Clip] | None:
         """The clips of a video whose scenes an earlier, unfinished run has found."""
         return self._scenes.get(video)
+
+    def file_key(self, video: Video) -> str | None:
+        """Differs when the file has changed."""
+        return self._scenes.key(video)
+
+    def is_unchanged(self, video: Video) -> bool:
+        """Whether the file is still the one whose scenes were found."""
+        return self._scenes.is_current(video)
 
     def found_clips(self, video: Video, clips: list[Clip]) -> list[Planned]:
         self._scenes.put(video, clips)
@@ -160,6 +169,10 @@ class Ledger:
         return self._finished
 
     @property
+    def num_videos_failed(self) -> int:
+        return len(self._failed_video_ids)
+
+    @property
     def num_failures(self) -> int:
         return self.reasons.total()
 
@@ -187,4 +200,5 @@ class Ledger:
 
     def _record(self, failed: str, video: Video, stage: Stage, error: VideoError) -> None:
         self.reasons[error.reason] += 1
+        self._failed_video_ids.add(video.video_id)
         self._failures.add(failure_of(failed, video, stage, error))

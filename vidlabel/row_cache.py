@@ -30,10 +30,13 @@ class RowCache:
         (found,) = self._tables[number].slice(at, 1).to_pylist()
         return dict(found)
 
+    def has(self, key: str) -> bool:
+        return key in self._fresh or key in self._where
+
     def add(self, row: dict[str, Any]) -> None:
         """Unless its key is there already."""
         key = row["key"]
-        if key not in self._where and key not in self._fresh:
+        if not self.has(key):
             self._fresh[key] = row
             self._saver.add(row)
 

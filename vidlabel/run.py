@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidlabel.asking import Asking
 from vidlabel.captioner import Captioner
@@ -17,7 +18,9 @@ from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
 from vidlabel.ledger import Ledger
 from vidlabel.lock import locked
+from vidlabel.max_failures import FailureWatch, MaxFailures
 from vidlabel.merge import merge
+from vidlabel.metrics import Counts, Metrics
 from vidlabel.outputs import Output, begin_work, discard_work, is_replacing, remove_work
 from vidlabel.parts import part_writer
 from vidlabel.pipeline import Stages
@@ -47,6 +50,8 @@ class Job:
     dry_run: bool = False
     log_format: LogFormat = "text"
     speech_device: str = "auto"  # where speech is transcribed, if it is: auto, cpu or cuda
+    max_failures: MaxFailures | None = None
+    metrics_file: Path | None = None
 
     @property
     def asking(self) -> Asking:
@@ -62,27 +67,36 @@ def run(videos: Videos, job: Job) -> Summary:
         replacing = job.overwrite or is_replacing(job.output)
         existing = read_existing(job.output, replacing=replacing)
         check_settings(job.output, existing, job.settings)
-        with FailureLog(job.output.failures) as failures:
-            return _run(videos, job, existing, failures, replacing=replacing)
+        metrics = Metrics(None if job.dry_run else job.metrics_file, output=str(job.output.path))
+        with metrics, FailureLog(job.output.failures) as failures:
+            return _run(videos, job, existing, failures, metrics, replacing=replacing)
 
 
-def _run(videos: Videos, job: Job, existing: Existing, failures: FailureLog, *, replacing: bool) -> Summary:
+def _run(
+    videos: Videos,
+    job: Job,
+    existing: Existing,
+    failures: FailureLog,
+    metrics: Metrics,
+    *,
+    replacing: bool,
+) -> Summary:
     policy = RetryPolicy(job.limits.max_attempts, job.retry_failed)
     plan = make_plan(videos, existing=existing, failures=failures, policy=policy, asking=job.asking)
     if job.dry_run:
         return Summary(plan.num_done, num_left=len(plan.pending), num_given_up=plan.num_given_up)
     begin_work(job.output, job.settings, replaces=replacing)
-    stop = Stop(time_budget_seconds=job.limits.time_budget_seconds)
+    stop, watch = Stop(time_budget_seconds=job.limits.time_budget_seconds), FailureWatch(job.max_failures)
     started = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(stop)
-        ledger = _open_ledger(stack, job, existing, failures, policy, stop)
-        waited = _execute(plan.pending.first(job.limit), ledger, job)
+        ledger = _open_ledger(stack, job, existing, failures, policy, stop, watch)
+        waited = _execute(plan.pending.first(job.limit), ledger, job, metrics)
     if stop.signal_number is None:
         has_spans = existing.has_spans or plan.has_spans
         merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans, replacing=replacing)
         remove_work(job.output)
-    return Summary(
+    summary = Summary(
         num_done_before=plan.num_done,
         num_videos=ledger.num_videos,
         num_left=len(plan.pending) - ledger.num_videos,
@@ -93,30 +107,64 @@ def _run(videos: Videos, job: Job, existing: Existing, failures: FailureLog, *, 
         seconds=time.monotonic() - started,
         waited_seconds=waited,
         signal_number=stop.signal_number,
+        stopped_by=watch.verdict,
     )
+    metrics.finish(_counts(ledger, len(plan.pending), waited), summary.exit_code)
+    return summary
 
 
 def _open_ledger(
-    stack: ExitStack, job: Job, existing: Existing, failures: FailureLog, policy: RetryPolicy, stop: Stop
+    stack: ExitStack,
+    job: Job,
+    existing: Existing,
+    failures: FailureLog,
+    policy: RetryPolicy,
+    stop: Stop,
+    watch: FailureWatch,
 ) -> Ledger:
     """The ledger and the files behind it, which the stack closes: saved, however the run ends."""
     work, seconds = job.output.work, job.limits.flush_seconds
-    return Ledger(
+
+    def stopping() -> bool:
+        failing = watch.tripped(num_failed=ledger.num_videos_failed, num_finished=ledger.num_videos)
+        return failing or stop.requested()
+
+    ledger = Ledger(
         asking=job.asking,
         done_label_ids=existing.done_label_ids,
         failures=failures,
         parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds)),
         scenes=stack.enter_context(ScenesCache(work, job.settings.scenes, flush_seconds=seconds)),
         policy=policy,
-        stopping=stop.requested,
+        stopping=stopping,
+    )
+    return ledger
+
+
+def _counts(ledger: Ledger, num_planned: int, waited_seconds: float, num_ready: int = 0, num_busy: int = 0) -> Counts:
+    return Counts(
+        num_videos=ledger.num_videos,
+        num_videos_failed=ledger.num_videos_failed,
+        num_videos_planned=num_planned,
+        num_clips=ledger.num_clips,
+        num_labels=ledger.num_labels,
+        reasons=ledger.reasons,
+        waited_seconds=waited_seconds,
+        num_clips_ready=num_ready,
+        num_stages_in_flight=num_busy,
     )
 
 
-def _execute(pending: Pending, ledger: Ledger, job: Job) -> float:
+def _execute(pending: Pending, ledger: Ledger, job: Job, metrics: Metrics) -> float:
     """Ask everything; returns the seconds that the captioner waited for frames."""
     if not len(pending):
         return 0.0
     limits = job.limits
+
+    def tick() -> None:
+        progress.update(num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures)
+        metrics.update(_counts(ledger, len(pending), feed.waited_seconds, feed.num_ready, len(workers)))
+
     with (
         ExitStack() as stack,
         Progress(total_videos=len(pending), log_format=job.log_format) as progress,
@@ -130,9 +178,7 @@ def _execute(pending: Pending, ledger: Ledger, job: Job) -> float:
             workers=workers,
             ledger=ledger,
             speech=_open_speech(stack, job),
-            on_tick=lambda: progress.update(
-                num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures
-            ),
+            on_tick=tick,
         )
         stack.callback(feed.close)
         feed.start()  # decoding begins while the model is loaded

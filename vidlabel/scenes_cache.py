@@ -50,17 +50,22 @@ class ScenesCache(RowCache):
         self._settings = json.dumps(asdict(settings), sort_keys=True)
 
     def get(self, video: Video) -> list[Clip] | None:
-        key = self._key(video)
+        key = self.key(video)
         row = None if key is None else self.row(key)
         return None if row is None else [_clip(video, clip) for clip in row["clips"]]
 
     def put(self, video: Video, clips: Sequence[Clip]) -> None:
-        key = self._key(video)
+        key = self.key(video)
         if key is not None:  # else the file is gone
             self.add({"key": key, "clips": [_row(clip) for clip in clips]})
 
-    def _key(self, video: Video) -> str | None:
-        """Everything the clips depend on: the file as it is now, the span asked for, the settings."""
+    def is_current(self, video: Video) -> bool:
+        """Whether the file is still the one whose clips are here."""
+        key = self.key(video)
+        return key is not None and self.has(key)
+
+    def key(self, video: Video) -> str | None:
+        """Everything the clips depend on: the file as it is now, the span asked for, the settings. None: no file."""
         version = known_version(video.location)
         if version is None:
             return None

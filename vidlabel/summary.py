@@ -26,6 +26,7 @@ class Summary:
     seconds: float = 0.0
     waited_seconds: float = 0.0  # the captioner's, for frames
     signal_number: int | None = None
+    stopped_by: str | None = None  # what ended the run before its time, though no signal did: too many failures
 
     @property
     def num_failures(self) -> int:
@@ -33,9 +34,11 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 all labelled, 3 some failed, 130 or 143 stopped by a signal."""
+        """0 all labelled, 1 too many failed, 3 some failed, 130 or 143 stopped by a signal."""
         if self.signal_number is not None:
             return 128 + self.signal_number
+        if self.stopped_by is not None:
+            return 1
         return 3 if self.num_failures or self.num_given_up else 0
 
     @property
@@ -61,6 +64,8 @@ class Summary:
                 lines.append(f"  and {len(self.reasons) - SHOWN_REASONS} other reasons")
         if self.num_left:
             lines.append(f"{self.num_left} videos are left for the next run")
+        if self.stopped_by is not None:
+            lines.append(self.stopped_by)
         if self.signal_number is not None:
             name = signal.Signals(self.signal_number).name
             lines.append(f"stopped by {name}; what was labelled is saved, the same command goes on from here")
@@ -81,5 +86,6 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "clips_per_second": round(self.clips_per_second, 3),
             "waited_for_frames_share": round(self.waited_share, 4),
+            "stopped_by": self.stopped_by,
             "exit_code": self.exit_code,
         }

@@ -1,7 +1,6 @@
-"""Frames of a clip on their way from a decode worker to the run: through memory that both see, not the pool's pipe.
+"""Frames of a clip on their way from a decode worker to the run: through memory that both see, not the worker's pipe.
 
-A clip's frames are 7 to 14 MB. Through the one pipe that all workers share they cost the run 11 ms a clip, and a worker
-killed half-way through them would leave the pipe useless for all.
+A clip's frames are 7 to 14 MB, which are pickled, copied through the pipe and unpickled in 11 ms of the run's own time.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from vidlabel.pipeline import Stages, time_limit
 from vidlabel.scenes_cache import ScenesCache
 
 TICK_SECONDS = 0.25  # how long a stop request may wait while nothing finishes
+CHANGED = "the file changed while it was being read"  # frames of one film under the scenes of another would be worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Task:
     clip: Clip | None = None
     questions: tuple[Question, ...] = ()
     memory: FrameMemory | None = None  # for its frames
+    file_key: str | None = None  # of the file as its scenes begin to be looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class LocalFeed:
     def start(self) -> None:
         """Let the workers begin, before anything is pulled."""
         self._submit()
+
+    @property
+    def num_ready(self) -> int:
+        """Clips that are decoded and wait for the captioner."""
+        return len(self._arrived)
 
     def close(self) -> None:
         """What is still under way is not wanted any more."""
@@ -138,7 +145,8 @@ class LocalFeed:
         if isinstance(seconds, VideoError):
             self._ledger.video_failed(video, "open", seconds)
             return
-        self._workers.submit(Task(video), self._stages.find_clips, video, self._settings.scenes, seconds=seconds)
+        task = Task(video, file_key=self._ledger.file_key(video))
+        self._workers.submit(task, self._stages.find_clips, video, self._settings.scenes, seconds=seconds)
 
     def _plan(self, video: Video, planned: list[Planned]) -> None:
         """Clips that can be sampled, or that wait until their video's speech is known."""
@@ -162,6 +170,8 @@ class LocalFeed:
         if task.clip is None:
             if isinstance(outcome, VideoError):
                 self._ledger.video_failed(task.video, "scenes", outcome)
+            elif self._ledger.file_key(task.video) != task.file_key:
+                self._ledger.video_failed(task.video, "scenes", VideoError(CHANGED))
             else:
                 assert isinstance(outcome, list)
                 self._plan(task.video, self._ledger.found_clips(task.video, outcome))
@@ -169,6 +179,8 @@ class LocalFeed:
         assert task.memory is not None
         if isinstance(outcome, VideoError):
             self._ledger.clip_failed(task.clip, "frames", outcome)
+        elif not self._ledger.is_unchanged(task.video):
+            self._ledger.clip_failed(task.clip, "frames", VideoError(CHANGED))
         else:
             assert isinstance(outcome, Sent)
             frames = task.memory.receive(outcome)
@@ -190,6 +202,7 @@ def each_scenes(
 ) -> Iterator[tuple[int, list[Clip] | SceneFailure]]:
     """The clips of each video, or why there are none, by index and as they are found."""
     waiting = deque(range(len(videos)))
+    keys: dict[int, str | None] = {}  # of the files under way, as their scenes begin to be looked for
     while (waiting or len(workers)) and not stopping():
         while waiting and len(workers) < 2 * limits.num_workers:
             index = waiting.popleft()
@@ -202,10 +215,14 @@ def each_scenes(
             if isinstance(seconds, VideoError):
                 yield index, SceneFailure("open", seconds)
             else:
+                keys[index] = cache.key(video)
                 workers.submit(index, stages.find_clips, video, settings, seconds=seconds)
         for index, outcome in workers.finished(TICK_SECONDS):
+            key = keys.pop(index)
             if isinstance(outcome, VideoError):
                 yield index, SceneFailure("scenes", outcome)
+            elif cache.key(videos[index]) != key:
+                yield index, SceneFailure("scenes", VideoError(CHANGED))
             else:
                 cache.put(videos[index], outcome)
                 yield index, outcome
