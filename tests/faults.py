@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
+import subprocess
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def _misbehave(path: str) -> None:
     """Does what the file's name says a decoder does to it."""
     if "never_returns" in path:
         while True:
-            time.sleep(60)
+            signal.pause()
     if "crashes" in path:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "killed" in path:
@@ -32,15 +33,29 @@ def _misbehave(path: str) -> None:
         raise ZeroDivisionError("a bug in a decoder")
 
 
+def _replace(location: str) -> None:
+    """Somebody puts another film in the place of this one."""
+    path = Path(location)
+    other = path.with_name(f".{path.name}.{os.getpid()}")
+    other.write_bytes(path.read_bytes() + b"\0" * 8)
+    other.replace(path)
+
+
 def find_clips(video: Video, settings: SceneSettings) -> list[Clip]:
     if "in_frames" not in video.path:
         _misbehave(video.path)
-    return pipeline.find_clips(video, settings)
+    clips = pipeline.find_clips(video, settings)
+    if "replaced_in_scenes" in video.path:
+        _replace(video.location)
+    return clips
 
 
 def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:
     _misbehave(clip.video.path)
-    return pipeline.sample_frames(clip, settings)
+    frames = pipeline.sample_frames(clip, settings)
+    if "replaced_in_frames" in clip.video.path:
+        _replace(clip.video.location)
+    return frames
 
 
 STAGES = Stages(find_clips=find_clips, sample_frames=sample_frames)
@@ -68,6 +83,35 @@ class FaultyCaptioner:
                 yield held.pop()
         self._random.shuffle(held)
         yield from held
+
+
+class FolderSealingCaptioner:
+    """An echo during which somebody takes away the right to write into a folder."""
+
+    def __init__(self, folder: Path, *, after: int = 4) -> None:
+        self._folder = folder
+        self._after = after
+
+    def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
+        for number, asked in enumerate(clips):
+            if number == self._after:
+                assert seal(self._folder)
+            yield from EchoCaptioner().answer([asked])
+
+
+def seal(folder: Path) -> bool:
+    """No more files in there, not even for root; False where that cannot be had."""
+    if os.geteuid():
+        folder.chmod(0o555)
+        return True
+    return subprocess.run(["chattr", "+i", str(folder)], capture_output=True, check=False).returncode == 0
+
+
+def unseal(folder: Path) -> None:
+    if os.geteuid():
+        folder.chmod(0o755)
+    else:
+        subprocess.run(["chattr", "-i", str(folder)], check=True)
 
 
 class WrongClipCaptioner:

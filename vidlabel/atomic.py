@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vidlabel.errors import WriteError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -20,12 +22,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync(beside)
         beside.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # arrow does not say which file it was
-            error.filename = str(path)
-        with suppress(
-            OSError
-        ):  # a disk that has turned read-only; what is left there is overwritten or tidied up later
+        with suppress(OSError):  # a disk that has turned read-only; what is left there is tidied up later
             beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, WriteError):
+            raise WriteError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     _sync(path.parent)  # or a power cut may forget the new name
 

@@ -3,10 +3,8 @@ those of `errors.py` and `run.py`. Heavy libraries load where a command needs th
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,21 +18,11 @@ from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
 from vidlabel.config import Limits
-from vidlabel.errors import InputError, LockedError
+from vidlabel.errors import InputError, LockedError, WriteError
 
 if TYPE_CHECKING:
     from vidlabel.progress import LogFormat
     from vidlabel.summary import Summary
-
-
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-
-
-def _disk_trouble(error: OSError) -> str:
-    """One line: which file, why, and what is to be done."""
-    reason = os.strerror(error.errno or 0)
-    where = f"{error.filename} cannot be written: {reason}" if error.filename else f"a file cannot be written: {reason}"
-    return f"{where}; what was saved before is whole, and the same command goes on from there"
 
 
 class _Commands(TyperGroup):
@@ -51,10 +39,11 @@ class _Commands(TyperGroup):
             raise typer.Exit(75) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-        except OSError as error:
-            if error.errno not in _FULL_DISK:
-                raise
-            typer.echo(f"vidlabel: {_disk_trouble(error)}", err=True)
+        except WriteError as error:
+            what = f"{error.filename} cannot be written: {error.strerror}"
+            typer.echo(
+                f"vidlabel: {what}; what was saved before is whole, the same command goes on from there", err=True
+            )
             raise typer.Exit(1) from error
 
 

@@ -4,6 +4,7 @@
     |-- InputError      what the user gave is wrong: one line on stderr, exit 2
     |-- LockedError     another run holds the output: one line, exit 75
     |-- VideoError      one video or clip is bad: a line in the failures file, the run goes on
+    |-- WriteError      what a run makes cannot be written, as on a full disk: one line, exit 1
 
 Everything else is a bug or a broken machine: a traceback, exit 1, and what was saved stays saved.
 """
@@ -35,6 +36,13 @@ class VideoError(VidlabelError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _video_error, (self.reason, self.permanent)
+
+
+class WriteError(VidlabelError, OSError):
+    """One of our own files cannot be written: a full disk, one that turned read-only, or a folder without the right.
+
+    Made like any OSError: number, words, file name.
+    """
 
 
 def _video_error(reason: str, permanent: bool) -> VideoError:
