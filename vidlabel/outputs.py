@@ -26,6 +26,7 @@ from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
 
 STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
+_RESTORE = "restore it, or use --overwrite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,10 @@ class OutputInfo:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> OutputInfo:
+        settings_json = metadata[b"vidlabel.settings"].decode()
+        json.loads(settings_json)
         return cls(
-            settings_json=metadata[b"vidlabel.settings"].decode(),
+            settings_json=settings_json,
             incomplete_videos=_unescaped(json.loads(metadata.get(b"vidlabel.incomplete_videos", b"[]"))),
             kinds=json.loads(metadata.get(b"vidlabel.extra_kinds", b"{}")),
             has_spans=json.loads(metadata.get(b"vidlabel.has_spans", b"false")),
@@ -218,7 +221,10 @@ def _parquet_info(path: Path) -> OutputInfo:
     metadata = schema.metadata or {}
     if b"vidlabel.settings" not in metadata:
         raise InputError(f"{path} does not say what its labels were made with, so it is not vidlabel's; {_WAY_OUT}")
-    info = OutputInfo.from_metadata(metadata)
+    try:
+        info = OutputInfo.from_metadata(metadata)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: what it says of itself makes no sense ({error}); {_RESTORE}") from error
     _note_added_columns(info, schema)
     return info
 
@@ -226,8 +232,8 @@ def _parquet_info(path: Path) -> OutputInfo:
 def _read_schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a readable parquet file ({error}); restore it, or use --overwrite") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable parquet file ({error}); {_RESTORE}") from error
 
 
 def _note_added_columns(info: OutputInfo, schema: pa.Schema) -> None:

@@ -50,8 +50,13 @@ def parquet_batches(
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = None if columns is None else _known(path, columns, file.schema_arrow)
-            yield from file.iter_batches(batch_size=batch_rows, columns=names)
-    except (pa.ArrowInvalid, OSError) as error:
+            num_rows = 0
+            for batch in file.iter_batches(batch_size=batch_rows, columns=names):
+                num_rows += len(batch)
+                yield batch
+            if num_rows != file.metadata.num_rows:  # the pages have checksums, what says where they are has none
+                raise pa.ArrowInvalid(f"{num_rows} rows were found of {file.metadata.num_rows}")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise InputError(f"{path} is not a whole parquet file ({error}); restore it, or remove it") from error
