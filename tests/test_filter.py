@@ -19,7 +19,8 @@ from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line
 from vidlabel.outputs import parse_output, read_info
 from vidlabel.readers import read_labels
-from vidlabel.tables.filtering import FilterRules, filter_labels, first_of_each
+from vidlabel.tables.filter_rules import FilterRules
+from vidlabel.tables.filtering import filter_labels, first_of_each
 
 LONG = "A brown dog runs over a green meadow and jumps into the lake."
 QA = {"task": "qa", "caption": None, "question": "What runs?"}

@@ -77,10 +77,19 @@ def filter_command(
         bool,
         typer.Option("--strip-openings", help='Take "The video shows" and the like off, before all else.'),
     ] = False,
+    reviewed: Annotated[
+        bool,
+        typer.Option("--reviewed", help="Keep what was accepted or edited in `vidlabel review`, edits put in."),
+    ] = False,
+    not_rejected: Annotated[
+        bool,
+        typer.Option("--not-rejected", help="Drop what was rejected there, put edits in, keep what nobody looked at."),
+    ] = False,
     text_column: TextColumn = None,
 ) -> None:
     """Keep the labels that meet every rule; say on stderr what was dropped, and why."""
-    from vidlabel.tables.filtering import FilterRules, filter_labels
+    from vidlabel.tables.filter_rules import FilterRules
+    from vidlabel.tables.filtering import filter_labels
 
     rules = FilterRules(
         drop_flags=_listed(drop_flags),
@@ -94,6 +103,8 @@ def filter_command(
         languages=_listed(language),
         task=task,
         strip_openings=strip_openings,
+        reviewed=reviewed,
+        not_rejected=not_rejected,
         text_column=text_column,
     )
     typer.echo(filter_labels(labels, out, rules).to_text(), err=True)

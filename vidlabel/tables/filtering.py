@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,9 @@ import pyarrow.compute as pc
 import vidlabel
 from vidlabel.errors import InputError
 from vidlabel.quality import FLAGS, strip_opening
+from vidlabel.tables.filter_rules import FilterReport, FilterRules
 from vidlabel.tables.reading import LabelTable, Rows, asked_batches, chunks, form_of, open_table, row_schema
+from vidlabel.tables.reviews import Decided, require_reviews
 from vidlabel.tables.texts import languages_of, num_words, said, said_types, text_column_of, text_keys
 from vidlabel.tables.values import FLAGS_TYPE
 from vidlabel.tables.writing import changed, changed_schema, check_out, taken, write_rows
@@ -31,81 +32,19 @@ Mask = npt.NDArray[np.bool_]
 OTHER_FLAGS = ("damaged", "subtitles_shortened")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilterRules:
-    """What a label must meet to stay. A label that lacks what a rule looks at does not meet it."""
-
-    drop_flags: tuple[str, ...] = ()  # "all": any flag
-    keep_flags: tuple[str, ...] = ()  # these are no reason to drop, whatever `drop_flags` says
-    min_grounding: float | None = None
-    min_logprob: float | None = None
-    min_agreement: float | None = None
-    max_duplicates: int | None = None  # labels with the same text; of answers: and the same question
-    min_words: int | None = None
-    max_words: int | None = None
-    languages: tuple[str, ...] = ()  # en takes en-GB too
-    task: str | None = None
-    strip_openings: bool = False
-    text_column: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.keep_flags and not self.drop_flags:
-            raise InputError("--keep-flags makes exceptions from --drop-flags: name those too, for example all")
-        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
-            raise InputError(f"--min-words {self.min_words} is above --max-words {self.max_words}: no label meets both")
-        if not self.asked():
-            raise InputError("no rule to filter by; name one, for example --drop-flags all")
-
-    def asked(self) -> dict[str, object]:
-        """The rules that were set."""
-        # 0 is a rule: `in (None, False)` would take it for False
-        return {name: value for name, value in asdict(self).items() if value not in (None, ()) and value is not False}
-
-    @property
-    def scores(self) -> Mapping[str, tuple[str, float]]:
-        """Column -> the option that bounds it, and the bound."""
-        bounds = {
-            "grounding": ("--min-grounding", self.min_grounding),
-            "mean_logprob": ("--min-logprob", self.min_logprob),
-            "agreement": ("--min-agreement", self.min_agreement),
-        }
-        return {name: (option, least) for name, (option, least) in bounds.items() if least is not None}
-
-    @property
-    def reads_text(self) -> bool:
-        return self.strip_openings or any(x is not None for x in (self.max_duplicates, self.min_words, self.max_words))
-
-
-@dataclass(frozen=True, slots=True)
-class FilterReport:
-    """What a filter did."""
-
-    num_rows: int
-    num_kept: int
-    num_stripped: int = 0  # of the kept
-    dropped: Mapping[str, int] = field(default_factory=dict, hash=False)  # reason -> rows it is true of
-    alone: Mapping[str, int] = field(default_factory=dict, hash=False)  # reason -> rows dropped for nothing else
-
-    def to_text(self) -> str:
-        width = max([*map(len, self.dropped), len("dropped in all")]) + 2
-        lines = [f"{'dropped because':{width}}{'labels':>12}{'for that alone':>16}"] if self.dropped else []
-        for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
-            lines.append(f"{reason:{width}}{count:>12,}{self.alone.get(reason, 0):>16,}")
-        for name, count in (("dropped in all", self.num_rows - self.num_kept), ("kept", self.num_kept)):
-            lines.append(f"{name:{width}}{count:>12,}{count / (self.num_rows or 1):>16.1%}")
-        if self.num_stripped:
-            lines.append(f"{'kept, opening off':{width}}{self.num_stripped:>12,}")
-        return "\n".join(lines)
-
-
 def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
     table = open_table(path)
     check_out(out, table)
+    option = rules.reviews_option
+    decided = None
+    if option is not None:
+        table.require("label_id", option)
+        decided = Decided(require_reviews(table.path, option))
     types = _asked_types(table, rules)
-    keep, report = _decide(table, types, rules)
+    keep, report = _decide(table, types, rules, decided)
     as_lines = form_of(out) == "jsonl" and table.form == "jsonl"
     schema = table.schema if as_lines else row_schema(table)
-    if rules.strip_openings:
+    if rules.changes_text:
         names = {text_column_of(task, rules.text_column) for task in ("caption", "qa")} & set(table.names)
         replaced = dict.fromkeys(sorted(names), pa.string())
         if "flags" in table.names:
@@ -119,7 +58,7 @@ def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
         "kept": report.num_kept,
         "dropped": dict(report.dropped),
     }
-    write_rows(out, _kept_rows(table, types, rules, keep, as_lines=as_lines), schema, table, step)
+    write_rows(out, _kept_rows(table, types, rules, decided, keep, as_lines=as_lines), schema, table, step)
     return report
 
 
@@ -139,21 +78,26 @@ def _asked_types(table: LabelTable, rules: FilterRules) -> dict[str, pa.DataType
         if asked:
             table.require(name, option)
             types[name] = pa.string()
-    return types | dict(said_types(table, rules.text_column) if rules.reads_text else {})
+    if rules.reviews_option is not None:
+        types["label_id"] = pa.string()
+    return types | dict(said_types(table, rules.text_column) if rules.reads_text or rules.changes_text else {})
 
 
-def _decide(table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules) -> tuple[Mask, FilterReport]:
+def _decide(
+    table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules, decided: Decided | None
+) -> tuple[Mask, FilterReport]:
     masks: list[Mask] = []
     keys: list[npt.NDArray[np.int64]] = []
     dropped: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     seen_flags: set[str] = set()
     stripped: list[Mask] = []
-    for batch in asked_batches(table, types):
-        if rules.strip_openings:
-            batch, cut = _without_openings(batch, rules)
-            stripped.append(cut)
-        reasons = _reasons(batch, rules)
+    edited: list[Mask] = []
+    for raw in asked_batches(table, types):
+        batch, by_reviewers, cut = _reworked(raw, rules, decided)
+        edited.append(by_reviewers)
+        stripped.append(cut)
+        reasons = _reasons(batch, rules) | _decisions(batch, rules, decided)
         num_reasons = np.sum([*reasons.values(), np.zeros(len(batch), np.bool_)], axis=0)
         for reason, mask in reasons.items():
             dropped[reason] += int(mask.sum())
@@ -171,8 +115,28 @@ def _decide(table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRu
         surplus[keep] = ~first_of_each(np.concatenate(keys)[keep], rules.max_duplicates)
         dropped[reason] = alone[reason] = int(surplus.sum())
         keep &= ~surplus
-    num_stripped = int(keep[np.concatenate(stripped)].sum()) if stripped else 0
-    return keep, FilterReport(len(keep), int(keep.sum()), num_stripped, _above_zero(dropped), _above_zero(alone))
+    num_stripped, num_edited = (int(keep[np.concatenate(masks)].sum()) if masks else 0 for masks in (stripped, edited))
+    counts = (len(keep), int(keep.sum()), num_stripped, num_edited)
+    return keep, FilterReport(*counts, _above_zero(dropped), _above_zero(alone))
+
+
+def _decisions(batch: pa.RecordBatch, rules: FilterRules, decided: Decided | None) -> dict[str, Mask]:
+    if decided is None:
+        return {}
+    reasons = {"rejected by a reviewer": decided.are(batch["label_id"], "reject")}
+    if rules.reviewed:
+        reasons["not reviewed"] = ~decided.are(batch["label_id"], "accept", "edit", "reject")
+    return reasons
+
+
+def _reworked(batch: pa.RecordBatch, rules: FilterRules, decided: Decided | None) -> tuple[pa.RecordBatch, Mask, Mask]:
+    """The rows as the rules see them, and they are written: which have a reviewer's text, which lost an opening."""
+    edited = stripped = np.zeros(len(batch), np.bool_)
+    if decided is not None:
+        batch, edited = decided.edited(batch, rules.text_column)
+    if rules.strip_openings and len(batch):
+        batch, stripped = _without_openings(batch, rules)
+    return batch, edited, stripped
 
 
 def _reasons(batch: pa.RecordBatch, rules: FilterRules) -> dict[str, Mask]:
@@ -235,7 +199,13 @@ def first_of_each(keys: npt.NDArray[np.int64], num: int) -> Mask:
 
 
 def _kept_rows(
-    table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules, keep: Mask, *, as_lines: bool
+    table: LabelTable,
+    types: Mapping[str, pa.DataType],
+    rules: FilterRules,
+    decided: Decided | None,
+    keep: Mask,
+    *,
+    as_lines: bool,
 ) -> Iterator[Rows]:
     at = 0
     for chunk in chunks(table, types, as_lines=as_lines):
@@ -244,11 +214,11 @@ def _kept_rows(
         if len(mask) < len(chunk.asked):
             break
         rows, asked = taken(chunk.rows, mask), chunk.asked.filter(mask)
-        if rules.strip_openings and len(asked):
-            asked, stripped = _without_openings(asked, rules)
+        if rules.changes_text:
+            asked, edited, stripped = _reworked(asked, rules, decided)
             names = [name for name in ("caption", "answer", rules.text_column, "flags") if name in table.names]
             columns = {name: asked[name] for name in names if name in asked.schema.names}
-            rows = changed(rows, columns, where=stripped.tolist())
+            rows = changed(rows, columns, where=(edited | stripped).tolist())
         yield rows
     if at != len(keep):
         raise InputError(f"{table.path} was changed while it was being read; run the same command again")
