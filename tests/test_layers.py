@@ -33,11 +33,9 @@ LAYERS = [
      "vidlabel.metrics"},
     {"vidlabel.executors"},
     {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling",
-     "vidlabel.train", "vidlabel.machine",
-     "vidlabel.doctor"},
-    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models",
-     "vidlabel.cli_labels", "vidlabel.cli_doctor", "vidlabel.cli",
-     "vidlabel.__main__"},
+     "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report"},
+    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
+     "vidlabel.cli_doctor", "vidlabel.cli_report", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

@@ -29,6 +29,8 @@ def test_wheel_holds_prompts_and_the_shipped_model(wheel: Path) -> None:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     pools = {f"vidlabel/_prompts/{file.name}" for file in (ROOT / "prompts").glob("*.toml")}
     assert "vidlabel/_prompts/caption.toml" in pools <= names
+    for file in ("page.html", "page.css", "main.js"):
+        assert sizes[f"vidlabel/report/page/{file}"] > 0
     weights = "vidlabel/models/weights/shapes"
     for file in ("config.json", "model.safetensors", "self_test.json", "language_model/tokenizer.model"):
         assert sizes[f"{weights}/{file}"] > 0

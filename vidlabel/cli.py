@@ -17,6 +17,7 @@ from vidlabel import cli_options as o
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
+from vidlabel.cli_report import register as register_report
 from vidlabel.config import Limits
 from vidlabel.errors import InputError, LockedError, WriteError
 
@@ -211,6 +212,7 @@ def split(
 
 
 register(app)  # filter, check, stats
+register_report(app)  # report, review
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")
