@@ -1,11 +1,16 @@
-"""A run in a process of its own, to be killed: `python -m tests.resumable_run FOLDER OUT`."""
+"""A run in a process of its own, to be killed: `python -m tests.resumable_run FOLDER OUT [SHARD]`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.runs import job, label
 from vidlabel.config import Limits
+from vidlabel.shard import parse_shard
 
 if __name__ == "__main__":
     limits = Limits(num_workers=2, batch_size=1, flush_seconds=0.05)
-    sys.exit(label(Path(sys.argv[1]), job(Path(sys.argv[2]), limits=limits)).exit_code)
+    made = job(Path(sys.argv[2]), limits=limits)
+    if len(sys.argv) > 3:
+        made = replace(made, output=replace(made.output, shard=parse_shard(sys.argv[3])))
+    sys.exit(label(Path(sys.argv[1]), made).exit_code)

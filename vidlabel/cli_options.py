@@ -203,6 +203,16 @@ WorkerMemory = Annotated[
     typer.Option("--worker-memory", min=512, help="MB a decode worker may use; a video that needs more fails."),
 ]
 
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Label one of N shares of the videos: run the same command N times, with 1/N to N/N, here or on machines "
+        "that share the folder of --out; the last to end merges.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Make all labels again; the old file stays until the new one is whole."),

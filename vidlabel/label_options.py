@@ -57,6 +57,7 @@ class LabelOptions:
     workers: int | None
     video_timeout: float
     worker_memory: int
+    shard: str | None
     overwrite: bool
     retry_failed: bool
     time_budget_seconds: float | None

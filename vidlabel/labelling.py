@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vidlabel.asking import Asking, check_levels, pick_pools, pools_fingerprint
@@ -36,6 +37,7 @@ from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
+from vidlabel.shard import parse_shard
 from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
 
@@ -54,6 +56,8 @@ def label(options: LabelOptions) -> Summary:
     check_quantize(spec, options.quantize)
     limits = _limits(options, spec)
     output = parse_output(options.out)
+    if options.shard is not None:
+        output = replace(output, shard=parse_shard(options.shard))
     max_failures = None if options.max_failures is None else parse_max_failures(options.max_failures)
     metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,16 +19,27 @@ _NAME = "lock"
 
 
 @contextmanager
-def locked(work: Path) -> Iterator[None]:
+def locked(work: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds the lock of the work folder, making the folder if needed; one without any work is removed at the end.
 
-    Another holder raises LockedError at once.
+    Another holder raises LockedError, at once or after `wait_seconds`.
     """
-    descriptor = _acquire(work)
+    descriptor = _acquire_within(work, wait_seconds)
     try:
         yield
     finally:
         _release(work, descriptor)
+
+
+def _acquire_within(work: Path, wait_seconds: float) -> int:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return _acquire(work)
+        except LockedError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
 
 
 def _acquire(work: Path) -> int:

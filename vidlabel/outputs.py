@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -23,25 +23,36 @@ from vidlabel.columns import Kinds, kind_of_type
 from vidlabel.config import Settings
 from vidlabel.errors import InputError
 from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
+from vidlabel.shard import Shard, shard_of_folder
 
 STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
+WORK_FILES = ("part-*", "scenes-*", "speech-*")  # what a run keeps in its work folder to go on from
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
 _RESTORE = "restore it, or use --overwrite"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The place that `--out` names."""
+    """The place that `--out` names; for one shard of it, with a work folder and a failures file of its own."""
 
     path: Path
     kind: Literal["parquet", "jsonl", "folder"]
+    shard: Shard | None = None
+
+    @property
+    def whole(self) -> Output:
+        """Of all shards."""
+        return replace(self, shard=None)
 
     @property
     def work(self) -> Path:
-        return self.path.with_name(self.path.name + ".work")
+        work = self.path.with_name(self.path.name + ".work")
+        return work if self.shard is None else work / self.shard.folder_name
 
     @property
     def failures(self) -> Path:
+        if self.shard is not None:
+            return self.work / "failures.jsonl"
         stem = self.path.name if self.kind == "folder" else self.path.stem
         return self.path.with_name(stem + ".failures.jsonl")
 
@@ -164,6 +175,18 @@ def label_files(output: Output) -> list[Path]:
     return sorted(output.path.glob("part-*.parquet")) if output.kind == "folder" else [output.path]
 
 
+def shard_outputs(whole: Output) -> list[Output]:
+    """The shards that have a folder there, by number."""
+    shards = (shard_of_folder(path.name) for path in whole.work.glob("shard-*"))
+    return [replace(whole, shard=shard) for shard in sorted(shard for shard in shards if shard is not None)]
+
+
+def part_folders(output: Output) -> list[Path]:
+    """Where parts are that this output need not make again: a shard's own and those of all, or everybody's."""
+    others = shard_outputs(output) if output.shard is None else [output.whole]
+    return [output.work, *(other.work for other in others)]
+
+
 def begin_work(output: Output, settings: Settings, *, replaces: bool = False) -> None:
     """Tidies up after a killed run and notes in `run.json` what is being made. For the holder of the lock.
 
@@ -197,7 +220,7 @@ def is_replacing(output: Output) -> bool:
 def remove_work(output: Output) -> None:
     """Removes what a run keeps in the work folder, parts too. The lock file goes with the lock."""
     remove_leftovers(output.work)
-    for pattern in ("part-*", "scenes-*", "speech-*", "run.json"):
+    for pattern in (*WORK_FILES, "run.json"):
         for path in output.work.glob(pattern):
             path.unlink()
 

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
@@ -141,4 +142,5 @@ def whole_parts(folder: Path, columns: list[str], prefix: str = "part") -> Itera
 
 
 def set_aside(path: Path) -> None:
-    path.replace(path.with_name(path.name + ".broken"))
+    with suppress(FileNotFoundError):  # another shard has done it
+        path.replace(path.with_name(path.name + ".broken"))

@@ -19,6 +19,7 @@ from vidlabel.failures import FailureLog, should_retry
 from vidlabel.labels import label_id_for
 from vidlabel.remote import is_url
 from vidlabel.resume import Existing
+from vidlabel.shard import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,20 @@ class Videos(Protocol):
     def __iter__(self) -> Iterator[Video]: ...
 
     def __len__(self) -> int: ...
+
+
+class Share:
+    """The videos of one shard."""
+
+    def __init__(self, videos: Videos, shard: Shard) -> None:
+        self._videos, self._shard = videos, shard
+        self._num_videos = sum(shard.takes(video.video_id) for video in videos)
+
+    def __iter__(self) -> Iterator[Video]:
+        return (video for video in self._videos if self._shard.takes(video.video_id))
+
+    def __len__(self) -> int:
+        return self._num_videos
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vidlabel.config import Settings, differences
 from vidlabel.errors import InputError
 from vidlabel.labels import unescape_name
-from vidlabel.outputs import Output, read_info
+from vidlabel.outputs import Output, part_folders, read_info
 from vidlabel.parts import whole_parts
 from vidlabel.readers import stored_batches
 
@@ -86,7 +86,8 @@ def read_existing(output: Output, *, replacing: bool = False) -> Existing:
         videos.update(batch["video_id"].unique().to_pylist())
     texts = [info.settings_json] if info else []
     in_parts: set[str] = set()
-    for path, table in whole_parts(output.work, ["label_id", "video_id"]):
+    columns = ["label_id", "video_id"]
+    for path, table in (part for folder in part_folders(output) for part in whole_parts(folder, columns)):
         numbers.append(id_numbers(path, table["label_id"]))
         in_parts.update(table["video_id"].unique().to_pylist())
         texts.append(table.schema.metadata[b"vidlabel.settings"].decode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Set
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidlabel.asking import Asking
@@ -16,15 +16,15 @@ from vidlabel.executors.local import LocalFeed, Task
 from vidlabel.executors.speech import SpeechStage
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
+from vidlabel.gather import gather, held, mark_done
 from vidlabel.ledger import Ledger
-from vidlabel.lock import locked
 from vidlabel.max_failures import FailureWatch, MaxFailures
 from vidlabel.merge import merge
 from vidlabel.metrics import Counts, Metrics
-from vidlabel.outputs import Output, begin_work, discard_work, is_replacing, remove_work
+from vidlabel.outputs import Output, begin_work, remove_work
 from vidlabel.parts import part_writer
 from vidlabel.pipeline import Stages
-from vidlabel.plan import Pending, RetryPolicy, Videos, make_plan
+from vidlabel.plan import Pending, RetryPolicy, Share, Videos, make_plan
 from vidlabel.progress import LogFormat, Progress
 from vidlabel.prompts import Pool
 from vidlabel.resume import Existing, check_settings, read_existing
@@ -61,15 +61,18 @@ class Job:
 def run(videos: Videos, job: Job) -> Summary:
     """Label what is not labelled yet. Raises InputError and LockedError; any other error is a bug or a broken machine,
     and what was labelled before it is saved."""
-    with locked(job.output.work):
-        if job.overwrite and not job.dry_run:
-            discard_work(job.output)
-        replacing = job.overwrite or is_replacing(job.output)
+    shard = job.output.shard
+    if shard is not None:
+        videos = Share(videos, shard)
+    with held(job.output, job.settings, overwrite=job.overwrite, dry_run=job.dry_run) as replacing:
         existing = read_existing(job.output, replacing=replacing)
         check_settings(job.output, existing, job.settings)
         metrics = Metrics(None if job.dry_run else job.metrics_file, output=str(job.output.path))
         with metrics, FailureLog(job.output.failures) as failures:
-            return _run(videos, job, existing, failures, metrics, replacing=replacing)
+            summary = _run(videos, job, existing, failures, metrics, replacing=replacing)
+    if shard is None or job.dry_run or summary.signal_number is not None:
+        return summary
+    return replace(summary, shards_left=tuple(map(str, gather(job.output, job.settings))))
 
 
 def _run(
@@ -94,8 +97,12 @@ def _run(
         waited = _execute(plan.pending.first(job.limit), ledger, job, metrics)
     if stop.signal_number is None:
         has_spans = existing.has_spans or plan.has_spans
-        merge(job.output, job.settings, _incomplete(existing, ledger), has_spans=has_spans, replacing=replacing)
-        remove_work(job.output)
+        incomplete = _incomplete(existing, ledger)
+        if job.output.shard is not None:
+            mark_done(job.output, job.settings, incomplete, has_spans=has_spans)
+        else:
+            merge(job.output, job.settings, incomplete, has_spans=has_spans, replacing=replacing)
+            remove_work(job.output)
     summary = Summary(
         num_done_before=plan.num_done,
         num_videos=ledger.num_videos,

@@ -27,6 +27,7 @@ class Summary:
     waited_seconds: float = 0.0  # the captioner's, for frames
     signal_number: int | None = None
     stopped_by: str | None = None  # what ended the run before its time, though no signal did: too many failures
+    shards_left: tuple[str, ...] = ()  # that have not ended yet, where this run was one of several
 
     @property
     def num_failures(self) -> int:
@@ -66,6 +67,9 @@ class Summary:
             lines.append(f"{self.num_left} videos are left for the next run")
         if self.stopped_by is not None:
             lines.append(self.stopped_by)
+        if self.shards_left:
+            shown = ", ".join(self.shards_left[:SHOWN_REASONS]) + (", ..." if self.shards_left[SHOWN_REASONS:] else "")
+            lines.append(f"{labels} is written when all shards have ended; still to come: {shown}")
         if self.signal_number is not None:
             name = signal.Signals(self.signal_number).name
             lines.append(f"stopped by {name}; what was labelled is saved, the same command goes on from here")
@@ -87,5 +91,6 @@ class Summary:
             "clips_per_second": round(self.clips_per_second, 3),
             "waited_for_frames_share": round(self.waited_share, 4),
             "stopped_by": self.stopped_by,
+            "shards_left": list(self.shards_left),
             "exit_code": self.exit_code,
         }

@@ -75,7 +75,7 @@ class Site:
             reviews = packed(reviews_block(self._log.reviews))
         return "".join(page(self._content.title, self._blocks | {"reviews": reviews}, is_served=True)).encode()
 
-    def video(self, number: int) -> tuple[io.FileIO, str]:
+    def video(self, number: int) -> tuple[io.RawIOBase, str]:
         """The file of a clip, open, and its type. Nothing outside of the root, wherever labels and links point."""
         place = self._place(number)
         kind = mimetypes.guess_type(place.name)[0] or ""
