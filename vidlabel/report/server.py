@@ -208,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
         self._site.decide(asked)
         self._send(b"{}", "application/json")
 
-    def _send_file(self, file: io.FileIO, kind: str) -> None:
+    def _send_file(self, file: io.RawIOBase, kind: str) -> None:
         size = file.seek(0, io.SEEK_END)
         try:
             part = byte_range(self.headers.get("Range"), size)

@@ -83,7 +83,7 @@ def make_sheets(strips: Sequence[Strip], cache: SheetCache, limits: Limits) -> I
 def submit(workers: DecodeWorkers[int], number: int, strip: Strip, limits: Limits) -> VideoError | None:
     """None when it is under way."""
     try:
-        seconds = time_limit(Path(strip.location), limits.seconds_per_video)
+        seconds = time_limit(strip.location, limits.seconds_per_video)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return VideoError(f"cannot be opened: {reason}")
