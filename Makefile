@@ -52,6 +52,7 @@ bench: $(STAMP)  ## run the benchmarks that need no GPU; each prints a ratio aga
 	$(BIN)/python -m benchmarks.engine --size small --compare-k 1,8 --clips 16 --baselines a
 	$(BIN)/python -m benchmarks.labels_table
 	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.export
 
 bench-gpu: $(STAMP)  ## measure the engine on a GPU, ten minutes; writes gpu-results/
 	$(BIN)/python -m benchmarks.gpu --out gpu-results

@@ -34,9 +34,9 @@ LAYERS = [
      "vidlabel.metrics"},
     {"vidlabel.executors"},
     {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling",
-     "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report"},
+     "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export"},
     {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
-     "vidlabel.cli_doctor", "vidlabel.cli_report", "vidlabel.cli", "vidlabel.__main__"},
+     "vidlabel.cli_doctor", "vidlabel.cli_report", "vidlabel.cli_export", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

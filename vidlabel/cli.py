@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 import vidlabel
 from vidlabel import cli_asking as a
+from vidlabel import cli_export
 from vidlabel import cli_options as o
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
@@ -215,6 +216,7 @@ def split(
 
 register(app)  # filter, check, stats
 register_report(app)  # report, review
+cli_export.register(app)
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Task = Literal["caption", "qa"]
 FinishReason = Literal["stop", "length"]
-Stage = Literal["open", "scenes", "frames", "answer"]
+Stage = Literal["open", "scenes", "frames", "answer", "export"]
 
 
 def stable_id(*parts: str) -> str:

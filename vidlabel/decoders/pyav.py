@@ -132,6 +132,14 @@ def decode_span(
 ) -> Iterator[TimedFrame]:
     """Every frame with start <= seconds < end: one seek to just before the start, then forward."""
     damage = damage if damage is not None else Damage()
+    for seconds, frame in span_frames(location, start_seconds=start_seconds, end_seconds=end_seconds, damage=damage):
+        yield TimedFrame(seconds, partial(pictures.to_rgb, frame))
+
+
+def span_frames(
+    location: str, *, start_seconds: float, end_seconds: float, damage: Damage
+) -> Iterator[tuple[float, VideoFrame]]:
+    """The same, as they were decoded."""
     for back_seconds in (*SEEK_BACK_SECONDS, None):
         damage.reason = None
         with open_video(location) as video:
@@ -146,7 +154,7 @@ def decode_span(
                     return
                 last = seconds
                 if seconds >= start_seconds:
-                    yield TimedFrame(seconds, partial(pictures.to_rgb, frame))
+                    yield seconds, frame
             if min(end_seconds, video.claimed_end_seconds or 0.0) - last > max(EARLY_SECONDS, 3 * video.step_seconds):
                 damage.note(f"the file ends at {last:.3f} s, before its time")
             return

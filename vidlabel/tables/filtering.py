@@ -35,11 +35,7 @@ OTHER_FLAGS = ("damaged", "subtitles_shortened")
 def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
     table = open_table(path)
     check_out(out, table)
-    option = rules.reviews_option
-    decided = None
-    if option is not None:
-        table.require("label_id", option)
-        decided = Decided(require_reviews(table.path, option))
+    decided = _decisions_for(table, rules)
     types = _asked_types(table, rules)
     keep, report = _decide(table, types, rules, decided)
     as_lines = form_of(out) == "jsonl" and table.form == "jsonl"
@@ -60,6 +56,14 @@ def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
     }
     write_rows(out, _kept_rows(table, types, rules, decided, keep, as_lines=as_lines), schema, table, step)
     return report
+
+
+def _decisions_for(table: LabelTable, rules: FilterRules) -> Decided | None:
+    option = rules.reviews_option
+    if option is None:
+        return None
+    table.require("label_id", option)
+    return Decided(require_reviews(table.path, option))
 
 
 def _asked_types(table: LabelTable, rules: FilterRules) -> dict[str, pa.DataType]:
@@ -252,3 +256,28 @@ def _mask(values: pa.BooleanArray) -> Mask:
 
 def _above_zero(counts: Counter[str]) -> dict[str, int]:
     return {name: count for name, count in sorted(counts.items()) if count}
+
+
+class RowFilter:
+    """The rules that look at one label at a time, for who reads the labels by another way than to a file of labels."""
+
+    def __init__(self, table: LabelTable, rules: FilterRules) -> None:
+        self._table = table
+        self._rules = rules
+        self._seen_flags: set[str] = set()
+        self._decided = _decisions_for(table, rules)
+        self.types = _asked_types(table, rules)
+
+    def reworked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """With what reviewers wrote, and without openings, as the rules say."""
+        return _reworked(batch, self._rules, self._decided)[0]
+
+    def reasons(self, batch: pa.RecordBatch) -> dict[str, Mask]:
+        """Of a reworked batch: reason to drop -> the rows that have it."""
+        if self._rules.drop_flags:
+            self._seen_flags.update(pc.unique(batch["flags"].flatten()).to_pylist())
+        return _reasons(batch, self._rules) | _decisions(batch, self._rules, self._decided)
+
+    def finish(self) -> None:
+        """After the last batch: refuses flags that nobody knows."""
+        _refuse_unknown(self._table, self._rules, self._seen_flags)
