@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ import pytest
 
 from tests import trainer_readers as readers
 from tests.exports import NAMES, TEXTS, make_videos, question, row, run, which, write_labels
+from tests.label_files import write_own
 from tests.runs import job, label, two_scenes
 from vidlabel.export.formats import FORMATS
+from vidlabel.export.reading import Choice, LabelClips
+from vidlabel.tables.reading import open_table
 from vidlabel.tables.reviews import ReviewLog, review_file
 
 # what each way of holding a text makes of the texts; a text that is not there is left out
@@ -160,6 +165,29 @@ def test_labels_of_a_clip_may_stand_anywhere_in_the_file(videos: Path, tmp_path:
     assert found == [(n, [f"0 {n}", f"1 {n}", f"2 {n}"]) for n in (2, 0, 1)]
 
 
+@pytest.mark.parametrize("share_rows", [1, 4, 100])
+def test_scattered_labels_are_gathered_a_share_of_the_clips_at_a_time(tmp_path: Path, share_rows: int) -> None:
+    order = [3, 0, 1, 3, 2, 0, 3, 4, 1, 1]
+    table = open_table(write_labels(tmp_path / "l.parquet", [row(n, caption=str(at)) for at, n in enumerate(order)]))
+    labels = LabelClips(table, Choice(task="caption"))
+    found = {clip.clip_id: clip.captions for clip in labels.clips(labels.survey(), share_rows=share_rows)}
+    assert found == {f"clip{n}": [str(at) for at, one in enumerate(order) if one == n] for n in dict.fromkeys(order)}
+    assert list(found) == [f"clip{n}" for n in dict.fromkeys(order)]
+
+
+def test_a_file_name_that_is_no_text_is_found(videos: Path, tmp_path: Path) -> None:
+    """Labels hold such names in a form that survives; see `vidlabel.labels`."""
+    name = os.fsdecode(b"\xff.mp4")
+    shutil.copy(videos / NAMES[5], tmp_path / name)
+    changes = {"video_path": r"\xff.mp4", "start_seconds": 0.0, "end_seconds": 0.36, "video_seconds": 0.36}
+    labels = write_own(tmp_path / "l.jsonl", [changes])
+    code, _, err = run(labels, "--to", "ltx", "--root", tmp_path, "--out", tmp_path / "set")
+    assert code == 0, err
+    assert [which(video) for video, _ in readers.ltx(tmp_path / "set")] == [5]
+    assert run(labels, "--to", "conversations", "--root", tmp_path, "--out", tmp_path / "talk")[0] == 0
+    assert [str(video) for video, _ in readers.conversations(tmp_path / "talk")] == [r"\xff.mp4"]
+
+
 def test_rules_leave_labels_out_and_say_why(videos: Path, tmp_path: Path) -> None:
     rows = [row(0, grounding=1.0), row(1, grounding=0.1), row(2, grounding=1.0, flags=["leak"]), row(3, grounding=None)]
     labels = write_labels(tmp_path / "l.parquet", rows)
@@ -221,6 +249,13 @@ def test_the_hub_finds_both_parts_by_the_names_of_their_folders(videos: Path, la
     found = datasets.load_dataset("videofolder", data_dir=str(tmp_path / "set"), cache_dir=str(tmp_path / "hub"))
     assert set(found) == {"train", "validation"}
     assert sum(map(len, found.values())) == len(TEXTS)
+
+
+def test_no_empty_part_is_left(videos: Path, labels: Path, tmp_path: Path) -> None:
+    code, _, err = run(labels, "--to", "ltx", "--root", videos, "--out", tmp_path / "set", "--val", 1e-9)
+    assert code == 0
+    assert "(10 in train, 0 in val)" in err
+    assert not (tmp_path / "set" / "val").exists()
 
 
 def test_other_tools_labels_are_exported_too(videos: Path, tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_copies_begin_at_the_keyframe_before_and_say_how_early(numbered_mp4: Pat
     assert cut.late_seconds == pytest.approx((numbers[-1] + 1) / 25 - 1.6, abs=1e-3)
 
 
+def test_copies_begin_in_time_where_a_file_has_no_index(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.ts", numbered_frames(100))
+    for number in (20, 30, 99):
+        cut = cut_copy(str(video), str(tmp_path / "c.mp4"), number / 25, END)
+        numbers, _ = shown(tmp_path / "c.mp4")
+        assert numbers == list(range(number // 12 * 12, 100))
+        assert cut.early_seconds == pytest.approx(number % 12 / 25, abs=1e-3)
+
+
 def test_what_mp4_cannot_hold_is_said_to_need_exact(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.avi", numbered_frames(9), codec="huffyuv", pix_fmt="yuv422p", b_frames=0)
     with pytest.raises(VideoError, match="--cut exact"):

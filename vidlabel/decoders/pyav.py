@@ -143,7 +143,7 @@ def span_frames(
     for back_seconds in (*SEEK_BACK_SECONDS, None):
         damage.reason = None
         with open_video(location) as video:
-            sought = back_seconds is not None and _seek(video, start_seconds - back_seconds)
+            sought = back_seconds is not None and seek_before(video, start_seconds - back_seconds)
             frames = timed_frames(video, damage)
             first = next(frames, None)
             if sought and (first is None or first[0] > start_seconds):
@@ -160,7 +160,7 @@ def span_frames(
             return
 
 
-def _seek(video: OpenVideo, seconds: float) -> bool:
+def seek_before(video: OpenVideo, seconds: float) -> bool:
     """To the last keyframe at or before `seconds`; False where the file is to be read from its start instead."""
     import av
 

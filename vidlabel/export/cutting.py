@@ -5,16 +5,17 @@ Sound is left out: no trainer of video generators that reads these formats hears
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from vidlabel.atomic import whole_file
 from vidlabel.decoders.containers import OpenVideo, open_video
 from vidlabel.decoders.pictures import display_matrix, to_rgb
-from vidlabel.decoders.pyav import Damage, span_frames
+from vidlabel.decoders.pyav import SEEK_BACK_SECONDS, Damage, seek_before, span_frames
 from vidlabel.errors import VideoError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    VideoPacket: TypeAlias = Packet[VideoStream]
 
 LEAST_TICKS = 10_000  # a second, so that frames at any rate keep their times to a tenth of a millisecond
 MOST_TICKS = 1_000_000
@@ -131,25 +134,44 @@ def _tick(rate: Fraction) -> Fraction:
 
 def cut_copy(location: str, target: str, start_seconds: float, end_seconds: float) -> Cut:
     """The packets from the last keyframe at or before the start, as they are: no loss, but it begins early."""
+    for back_seconds in (*SEEK_BACK_SECONDS, None):
+        with open_video(location) as video:
+            is_sought = back_seconds is not None and seek_before(video, start_seconds - back_seconds)
+            packets = _packets(video, start_seconds, end_seconds)
+            first = next(packets, None)
+            if is_sought and (first is None or video.seconds(first.pts or 0) > start_seconds):
+                continue  # the seek went too far, as it may where the file has no index
+            if first is None:
+                break
+            return _copied(video, itertools.chain([first], packets), Path(target), start_seconds, end_seconds)
+    raise VideoError("no keyframe lies in the clip, or before it; use --cut exact")
+
+
+def _copied(
+    video: OpenVideo, packets: Iterator[VideoPacket], target: Path, start_seconds: float, end_seconds: float
+) -> Cut:
     import av
 
-    with open_video(location) as video, whole_file(Path(target)) as beside:
-        if video.start_seconds is not None and start_seconds > video.start_seconds:
-            video.container.seek(video.timestamp(start_seconds), stream=video.stream)
-        try:
-            with _mp4(beside) as container:
-                return _copy(video, container, start_seconds, end_seconds)
-        except (av.FFmpegError, ValueError) as error:
-            codec = video.stream.codec_context.name
-            raise VideoError(f"its {codec} packets cannot be copied into mp4 ({error}); use --cut exact") from error
+    try:
+        with whole_file(target) as beside, _mp4(beside) as container:
+            return _copy(video, container, packets, start_seconds, end_seconds)
+    except (av.FFmpegError, ValueError) as error:
+        codec = video.stream.codec_context.name
+        raise VideoError(f"its {codec} packets cannot be copied into mp4 ({error}); use --cut exact") from error
 
 
-def _copy(video: OpenVideo, container: OutputContainer, start_seconds: float, end_seconds: float) -> Cut:
+def _copy(
+    video: OpenVideo,
+    container: OutputContainer,
+    packets: Iterator[VideoPacket],
+    start_seconds: float,
+    end_seconds: float,
+) -> Cut:
     source = video.stream
     stream = container.add_stream_from_template(source)
     first: int | None = None
     last = num_frames = 0
-    for packet in _packets(video, end_seconds):
+    for packet in packets:
         assert packet.pts is not None
         if first is None:
             first = packet.pts
@@ -161,8 +183,7 @@ def _copy(video: OpenVideo, container: OutputContainer, start_seconds: float, en
         packet.stream = stream
         container.mux(packet)
         num_frames += 1
-    if first is None:
-        raise VideoError("no keyframe lies in the clip, or before it; use --cut exact")
+    assert first is not None, "there is a first packet"
     seconds = float((last - first) * video.tick)
     context = source.codec_context
     return Cut(
@@ -176,27 +197,46 @@ def _copy(video: OpenVideo, container: OutputContainer, start_seconds: float, en
     )
 
 
-def _packets(video: OpenVideo, end_seconds: float) -> Iterator[Packet[VideoStream]]:
-    """From the first keyframe on: all that is shown before the end, what that leans on, and what lies between."""
-    held: list[Packet[VideoStream]] = []  # shown after the end: needed only if something that is not follows
-    has_begun, latest = False, 0.0
+def _packets(video: OpenVideo, start_seconds: float, end_seconds: float) -> Iterator[VideoPacket]:
+    """From the keyframe on: all that is shown before the end, what that leans on, and what lies between."""
+    held: list[VideoPacket] = []  # shown after the end: needed only if something that is not follows
+    latest = 0.0
+    for packet in _from_keyframe(video, start_seconds):
+        if _decoded_seconds(video, packet) >= max(end_seconds, latest):
+            break
+        held.append(packet)
+        if video.seconds(packet.pts or 0) < end_seconds:
+            latest = max([latest, *(video.seconds(each.pts or 0) for each in held)])
+            yield from held
+            held = []
+    yield from (packet for packet in held if video.seconds(packet.pts or 0) < latest)
+
+
+def _from_keyframe(video: OpenVideo, start_seconds: float) -> Iterator[VideoPacket]:
+    """From the last keyframe at or before the start, or else the first one after it."""
+    lead: list[VideoPacket] = []
+    has_begun = False
     for packet in video.container.demux(video.stream):
         if not packet.size:
             continue
         if packet.pts is None:
             raise VideoError("its packets have no times; use --cut exact")
-        decoded = video.seconds(packet.dts if packet.dts is not None else packet.pts)
-        if decoded >= max(end_seconds, latest):
-            break
-        has_begun = has_begun or packet.is_keyframe
-        if not has_begun:
+        if has_begun:
+            yield packet
             continue
-        held.append(packet)
-        if video.seconds(packet.pts) < end_seconds:
-            latest = max([latest, *(video.seconds(each.pts or 0) for each in held)])
-            yield from held
-            held = []
-    yield from (packet for packet in held if video.seconds(packet.pts or 0) < latest)
+        if packet.is_keyframe and (not lead or video.seconds(packet.pts) <= start_seconds):
+            lead = []
+        if lead or packet.is_keyframe:
+            lead.append(packet)
+        if lead and _decoded_seconds(video, packet) > start_seconds:  # no later keyframe is shown before the start
+            yield from lead
+            has_begun = True
+    if not has_begun:
+        yield from lead
+
+
+def _decoded_seconds(video: OpenVideo, packet: VideoPacket) -> float:
+    return video.seconds(packet.dts if packet.dts is not None else packet.pts or 0)
 
 
 def _mp4(path: Path) -> OutputContainer:

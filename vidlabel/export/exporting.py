@@ -100,6 +100,8 @@ class _Run:
                 remove_leftovers(place)
                 self._num_clips[part] = 0
                 self._format.write(_Part(self, part, place, progress))
+                if part == "val" and not self._num_clips[part]:
+                    shutil.rmtree(place)  # a reader that finds both parts would stumble over an empty one
         self._remove_others()
         return ExportResult(
             format_name=self._format.name,

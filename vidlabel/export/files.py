@@ -23,7 +23,7 @@ def together(*paths: Path) -> Iterator[list[TextIO]]:
         besides = [files.enter_context(whole_file(path)) for path in paths]
         with ExitStack() as stack:
             yield [stack.enter_context(beside.open("w", encoding="utf-8", newline="\n")) for beside in besides]
-        for path in paths:
+        for path in paths if len(paths) > 1 else ():
             path.unlink(missing_ok=True)
 
 

@@ -124,7 +124,7 @@ class LabelClips:
             suffixes=tuple(sorted(suffixes)),
         )
 
-    def clips(self, survey: Survey) -> Iterator[ClipTexts]:
+    def clips(self, survey: Survey, *, share_rows: int = SHARE_ROWS) -> Iterator[ClipTexts]:
         """In the order in which the clips are first mentioned."""
         if survey.is_grouped:
             for _, rows in groupby(self._rows(survey), key=lambda keyed: keyed[0]):
@@ -133,7 +133,7 @@ class LabelClips:
         ranks, sizes = _ranks(survey.keys)
         start = 0
         while start < len(sizes):
-            within = int(np.searchsorted(np.cumsum(sizes[start:]), SHARE_ROWS, side="right"))
+            within = int(np.searchsorted(np.cumsum(sizes[start:]), share_rows, side="right"))
             end = start + max(1, within)
             share: dict[int, list[Row]] = {}
             for rank, row in self._rows(survey, ranks, (start, end)):

@@ -30,7 +30,7 @@ def _write(source: Source) -> None:
     for number, clips in enumerate(_groups(source.clips(), size)):
         name = f"{number:05d}.tar"
         abouts = {clip.name: _about(clip) for clip in clips}
-        fingerprint = hashlib.sha256("".join(abouts.values()).encode()).hexdigest()
+        fingerprint = hashlib.sha256("\n".join([*source.levels, *abouts.values()]).encode()).hexdigest()
         if known.get(name) != fingerprint or not (source.folder / name).exists():
             if _write_shard(source, name, clips, abouts) < len(clips):
                 fingerprint = "incomplete"  # so the next export tries again
