@@ -243,24 +243,46 @@ def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_export_in_good_order(number: int, tmp_path: Path) -> None:
+    root, out = tmp_path / "v", tmp_path / "set"
+    root.mkdir()
+    write_video(root / "a.mp4", numbered_frames(1000, 320, 240))
+    labels = spans(tmp_path / "l.parquet", ["a.mp4"], 40)
+    args = [str(labels), "--to", "ltx", "--root", str(root), "--out", str(out), "--cut", "exact", "--workers", "1"]
+    # shells start what is in the background with Ctrl-C ignored
+    ready = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vidlabel.cli import main; main()"
+    )
+    command = [sys.executable, "-c", ready, "export", *args]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        _until(lambda: len(list((out / "clips").glob("[0-9a-f]*.mp4"))) >= 1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err.startswith(f"vidlabel: stopped by {signal.Signals(number).name}; ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["l.parquet", "set", "v"]
+    assert sorted(path.name for path in out.iterdir()) == [".vidlabel", "clips"]
+
+
 def test_a_killed_export_goes_on_where_it_was(tmp_path: Path) -> None:
     root, out = tmp_path / "v", tmp_path / "set"
     root.mkdir()
-    write_video(root / "a.mp4", numbered_frames(2000, 320, 240))
-    labels = spans(tmp_path / "l.parquet", ["a.mp4"], 80)
+    write_video(root / "a.mp4", numbered_frames(1000, 320, 240))
+    labels = spans(tmp_path / "l.parquet", ["a.mp4"], 40)
     args = [str(labels), "--to", "finetrainers", "--root", str(root), "--out", str(out), "--cut", "exact"]
     command = [sys.executable, "-m", "vidlabel", "export", *args, "--workers", "1"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         _until(lambda: len(list((out / "clips").glob("*.mp4"))) >= 3)
         os.killpg(process.pid, signal.SIGKILL)
     before = {path: path.stat().st_mtime_ns for path in (out / "clips").glob("[0-9a-f]*.mp4")}
-    assert 3 <= len(before) < 80
+    assert 3 <= len(before) < 40
     assert not (out / "metadata.jsonl").exists()
     code, _, err = run(*args)
     assert code == 0, err
     lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
-    assert [line["caption"] for line in lines] == [f"a.mp4 {part}" for part in range(80)]
-    for number in (0, 1, 40, 79):
+    assert [line["caption"] for line in lines] == [f"a.mp4 {part}" for part in range(40)]
+    for number in (0, 1, 20, 39):
         assert shown(out / lines[number]["file_name"])[0] == list(range(number * 25, number * 25 + 25))
     same = [path for path, time_ns in before.items() if path.stat().st_mtime_ns == time_ns]
     assert len(same) >= len(before) - 1, "at most the clip whose note was not written is cut again"

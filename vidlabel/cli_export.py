@@ -116,7 +116,7 @@ def export_command(
 ) -> None:
     """Make the data set of a trainer out of labels: texts, and clips cut out of the videos."""
     from vidlabel.export.cutter import MediaOptions
-    from vidlabel.export.exporting import export
+    from vidlabel.export.exporting import StoppedError, export
     from vidlabel.export.formats import FORMATS
     from vidlabel.export.options import ExportOptions, find_format
     from vidlabel.outputs import Output
@@ -156,7 +156,11 @@ def export_command(
         text_column=text_column,
         log_format=log_format,
     )  # fmt: skip
-    result = export(options)
+    try:
+        result = export(options)
+    except StoppedError as error:
+        typer.echo(f"vidlabel: {error}; what was made stays, the same command goes on from here", err=True)
+        raise typer.Exit(128 + error.signal_number) from None
     failures = str(Output(out, "folder").failures)
     say(result.to_text(out=str(out), failures=failures), result.to_fields(), log_format)
     if result.exit_code:

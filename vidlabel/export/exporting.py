@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -31,11 +32,20 @@ from vidlabel.failures import FailureLog
 from vidlabel.lock import locked
 from vidlabel.outputs import Output
 from vidlabel.progress import Progress
+from vidlabel.stop import Stop
 from vidlabel.tables.reading import open_table
 
 
+class StoppedError(Exception):
+    """A signal asked for the end. The clips that are made stay, and the same command goes on from there."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
 def export(options: ExportOptions) -> ExportResult:
-    """Raises InputError before anything is written, and LockedError."""
+    """Raises InputError before anything is written, LockedError, and StoppedError."""
     format_ = find_format(options.to)
     check_options(options, format_)
     table = open_table(options.labels)
@@ -52,7 +62,7 @@ def export(options: ExportOptions) -> ExportResult:
     folder = checked_folder(options, format_, table)
     check_clips(options, format_, survey)
     output = Output(folder, "folder")
-    with locked(output.work), FailureLog(output.failures) as failures:
+    with locked(output.work), FailureLog(output.failures) as failures, Stop() as stop:
         state = folder / STATE
         with Shelf(format_, options.media, state, are_escaped=table.info is not None) as shelf:
             if format_.needs_files and options.media.with_videos and missing(shelf, survey.paths):
@@ -62,7 +72,7 @@ def export(options: ExportOptions) -> ExportResult:
                 )
             state.mkdir(parents=True, exist_ok=True)
             write_whole(state / "export.json", settings_json(options))
-            run = _Run(options, format_, labels, survey, shelf)
+            run = _Run(options, format_, labels, survey, shelf, stop)
             result = run.write(folder)
         for failure in shelf.failures:
             failures.add(failure)
@@ -77,7 +87,7 @@ class _Run:
     """One export: walks the labels once for each part of the data set."""
 
     def __init__(
-        self, options: ExportOptions, format_: Format, labels: LabelClips, survey: Survey, shelf: Shelf
+        self, options: ExportOptions, format_: Format, labels: LabelClips, survey: Survey, shelf: Shelf, stop: Stop
     ) -> None:
         self._options = options
         self.levels = options.levels
@@ -87,6 +97,7 @@ class _Run:
         self._labels = labels
         self._survey = survey
         self._shelf = shelf
+        self._stop = stop
         self._left_out = Counter(survey.left_out)
         self._num_changed = 0
         self._num_labels = 0
@@ -132,6 +143,8 @@ class _Run:
     def fetched(self, clips: Iterable[ClipTexts], folder: Path, progress: Progress) -> Iterator[Sample]:
         videos: set[str] = set()
         for num_clips, sample in enumerate(self._shelf.fetched(clips, folder), start=1):
+            if self._stop.signal_number is not None:
+                raise StoppedError(self._stop.signal_number)
             videos.add(sample.clip.video_path)
             if num_clips % 64 == 0:
                 failed = len(self._shelf.failures)
