@@ -13,7 +13,7 @@ from vidlabel.data import Question, Video, stable_id
 from vidlabel.errors import InputError
 from vidlabel.manifests.mention import Mention
 from vidlabel.paths import row_name
-from vidlabel.survey import Survey, key_of
+from vidlabel.survey import Clash, key_of, survey
 
 Asked = list[tuple[str | None, Question]]  # with the id of the row that asks
 
@@ -23,11 +23,10 @@ class Inputs:
 
     def __init__(self, mentions: Callable[[], Iterator[Mention]]) -> None:
         self._mentions = mentions
-        self._survey = Survey(mentions())
-        for column, clash in (("id", self._survey.id_clash()), ("video_id", self._survey.video_id_clash())):
-            if clash is not None:
-                raise self._clash_error(column, *clash)
-        self.most_questions = self._survey.most_questions()  # of one video
+        self._survey = survey(mentions())
+        if self._survey.clash is not None:
+            raise self._error(self._survey.clash)
+        self.most_questions = self._survey.most_questions  # of one video
         self._scattered = self._gather_scattered() if self.most_questions and self._survey.scattered else {}
 
     def __len__(self) -> int:
@@ -59,12 +58,13 @@ class Inputs:
                 gathered.setdefault(key, []).append((mention.row_id, mention.question))
         return gathered
 
-    def _clash_error(self, column: str, at: int, other: int) -> InputError:
-        found = {number: mention for number, mention in enumerate(self._mentions()) if number in (at, other)}
-        value = found[at].row_id if column == "id" else found[at].video_id
+    def _error(self, clash: Clash) -> InputError:
+        found = {number: it for number, it in enumerate(self._mentions()) if number in (clash.at, clash.other)}
+        at, other = found[clash.at], found[clash.other]
+        value = at.row_id if clash.column == "id" else at.video_id
         return InputError(
-            f"{row_name(*found[at].where)}: {column} {value!r} of {found[at].path} is already that of "
-            f"{found[other].path} in {row_name(*found[other].where)}; it must name one video or span"
+            f"{row_name(*at.where)}: {clash.column} {value!r} of {at.path} is already that of "
+            f"{other.path} in {row_name(*other.where)}; it must name one video or span"
         )
 
 
