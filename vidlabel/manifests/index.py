@@ -1,4 +1,4 @@
-"""Where the videos of a folder are, by name: one walk, kept for the run at some 40 bytes a file and its name."""
+"""Where the videos of a folder are, by name: one walk, kept for the run at some 50 bytes a file and its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from vidlabel.folders import find_video_names, without_extension
 
+_ID_LENGTH = 11  # of YouTube's ids
 _IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]\Z")  # the downloader's usual `Title [id].mp4`
 
 
@@ -22,8 +23,18 @@ class FileIndex:
         self._folder_of = array("I")
         self._names = bytearray()
         self._ends = array("Q")
-        hashes, files = self._read(folder)
+        hashes, files, beginnings = self._read(folder)
         self._hashes, self._files = _sorted(hashes, files)
+        self._beginnings, _ = _sorted(beginnings, beginnings)
+
+    def may_hold(self, video_id: str) -> bool:
+        """Whether any name begins as an id of YouTube's length or longer does: asked first, for most sets are far
+        larger than what is here of them."""
+        if len(video_id) < _ID_LENGTH:
+            return True
+        number = _hash(video_id[:_ID_LENGTH])
+        at = bisect_left(self._beginnings, number)
+        return at < len(self._beginnings) and self._beginnings[at] == number
 
     def find(self, names: Iterable[str]) -> list[str]:
         """The paths, from the folder, of the first name that there is; the best of them first."""
@@ -47,8 +58,8 @@ class FileIndex:
         start = self._ends[file - 1] if file else 0
         return os.fsdecode(bytes(self._names[start : self._ends[file]]))
 
-    def _read(self, folder: str) -> tuple[array[int], array[int]]:
-        hashes, files = array("Q"), array("Q")
+    def _read(self, folder: str) -> tuple[array[int], array[int], array[int]]:
+        hashes, files, beginnings = array("Q"), array("Q"), array("Q")
         numbers: dict[str, int] = {}
         for path in find_video_names(folder):
             above, _, name = path.rpartition("/")
@@ -57,10 +68,11 @@ class FileIndex:
             self._ends.append(len(self._names))
             for key in _keys(name):
                 hashes.append(_hash(key))
+                beginnings.append(_hash(key[:_ID_LENGTH]))
                 files.append(self.num_files)
             self.num_files += 1
         self._folders = list(numbers)
-        return hashes, files
+        return hashes, files, beginnings
 
 
 def _keys(name: str) -> tuple[str, ...]:

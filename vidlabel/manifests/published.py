@@ -71,13 +71,18 @@ class Tally:
 
     num_rows: int = 0
     num_rows_without_file: int = 0
-    num_clips: int = 0
-    num_clips_without_file: int = 0  # in rows where others have one
+    num_clips: int = 0  # of rows that have a file
+    num_clips_without_file: int = 0  # among these
     num_empty: int = 0  # spans without length
     num_ambiguous: int = 0
     examples: list[str] = field(default_factory=list)
     empty_example: str = ""
     ambiguous_example: str = ""
+
+    def add_row_without_file(self, row: PublishedRow, tried: str) -> None:
+        self.num_rows_without_file += 1
+        if len(self.examples) < NUM_EXAMPLES:
+            self.examples.append(f"{row_name(*row.where)} (looked for {shown(tried)})")
 
     def report(self, file: str, root: VideoRoot) -> None:
         """Warn of what will not be labelled."""
@@ -94,7 +99,7 @@ class Tally:
             )
         if self.num_clips_without_file:
             logger.warning(
-                "%s: %d of %d clips found no file in rows that have others",
+                "%s: %d of %d clips found no file, of rows where others have one",
                 name,
                 self.num_clips_without_file,
                 self.num_clips,
@@ -132,17 +137,20 @@ def published_mentions(
 
 
 def _of_row(row: PublishedRow, published: PublishedSet, root: VideoRoot, tally: Tally) -> Iterator[Mention]:
+    tally.num_rows += 1
+    if published.begins is not None and not root.index.may_hold(begins := row.need(published.begins)):
+        tally.add_row_without_file(row, f"{begins}...")
+        return
     num_found = num_missing = 0
-    first_missing: Wanted | None = None
+    tried: tuple[str, ...] = ()
     for wanted in published.wanted(row):
-        tally.num_clips += 1
         paths = root.index.find(wanted.cut)
         is_cut = bool(paths)
         if not paths:
             paths = root.index.find(wanted.source)
         if not paths:
             num_missing += 1
-            first_missing = first_missing or wanted
+            tried = tried or (*wanted.cut, *wanted.source)
             continue
         num_found += 1
         if len(paths) > 1:
@@ -153,14 +161,11 @@ def _of_row(row: PublishedRow, published: PublishedSet, root: VideoRoot, tally: 
             tally.empty_example = tally.empty_example or row_name(*row.where)
             continue
         yield _mention(row, published, wanted, paths[0], root, is_cut=is_cut)
-    tally.num_rows += 1
     if num_found:
+        tally.num_clips += num_found + num_missing
         tally.num_clips_without_file += num_missing
-    elif first_missing is not None:
-        tally.num_rows_without_file += 1
-        if len(tally.examples) < NUM_EXAMPLES:
-            tried = ", ".join([*first_missing.cut, *first_missing.source]) or "nothing, for it names no video"
-            tally.examples.append(f"{row_name(*row.where)} (looked for {shown(tried)})")
+    elif num_missing:
+        tally.add_row_without_file(row, ", ".join(tried) or "nothing, for it names no video")
 
 
 def _mention(

@@ -60,6 +60,7 @@ class PublishedSet:
     wanted: Callable[[PublishedRow], Iterator[Wanted]]
     numbers: frozenset[str] = frozenset()  # which are texts in csv
     unpacked: frozenset[str] = frozenset()  # not carried whole: the clips have each its part
+    begins: str | None = None  # the column that all names of files begin as, where a row has many
 
 
 def _panda70m(row: PublishedRow) -> Iterator[Wanted]:
@@ -177,8 +178,12 @@ _OPENVID_SCORES = frozenset({"aesthetic score", "motion score", "temporal consis
 # in the order of recognition: names that a later one has too come with others that it has not
 SETS: Mapping[str, PublishedSet] = {
     "koala36m": PublishedSet(frozenset({"videoid", "timestamp"}), _KOALA_SCORES, _koala36m, _KOALA_SCORES),
-    "panda70m": PublishedSet(frozenset({"videoid", "timestamp"}), frozenset(_PANDA_LISTS[1:]), _panda70m),
-    "hdvila": PublishedSet(frozenset({"video_id", "clip"}), frozenset(), _hdvila, unpacked=frozenset({"clip"})),
+    "panda70m": PublishedSet(
+        frozenset({"videoid", "timestamp"}), frozenset(_PANDA_LISTS[1:]), _panda70m, begins="videoid"
+    ),
+    "hdvila": PublishedSet(
+        frozenset({"video_id", "clip"}), frozenset(), _hdvila, unpacked=frozenset({"clip"}), begins="video_id"
+    ),
     "internvid": PublishedSet(
         frozenset({"youtubeid", "start_timestamp", "end_timestamp"}),
         frozenset(),
