@@ -164,6 +164,19 @@ def test_folder_and_stdin_are_read_once(tmp_path: Path) -> None:
     assert [video.path for video in inputs] == [video.path for video in inputs] == ["a.mp4", "b.mp4"]
 
 
+def test_file_that_goes_meanwhile_is_still_a_video_and_a_manifest_is_an_error(tmp_path: Path) -> None:
+    video, manifest = tmp_path / "a.mp4", tmp_path / "m.csv"
+    video.touch()
+    inputs = read(video)
+    video.unlink()
+    assert [it.path for it in inputs] == [str(video)]
+    manifest.write_text("video\nb.mp4\n")
+    inputs = read(manifest)
+    manifest.unlink()
+    with pytest.raises(InputError, match=r"m\.csv: cannot be read: No such file"):
+        list(inputs)
+
+
 def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(InputError, match=r"m\.csv: a manifest is read more than once, so it must be a regular file"):

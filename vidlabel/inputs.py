@@ -27,7 +27,7 @@ class Inputs:
         if self._survey.clash is not None:
             raise self._error(self._survey.clash)
         self.most_questions = self._survey.most_questions  # of one video
-        self._scattered = self._gather_scattered() if self.most_questions and self._survey.scattered else {}
+        self._scattered = self._gather_scattered() if self._survey.scattered else {}
 
     def __len__(self) -> int:
         return self._survey.num_videos

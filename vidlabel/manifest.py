@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from vidlabel.errors import InputError
 from vidlabel.folders import find_videos
@@ -59,6 +60,7 @@ class _Reader:
         self._lines = lines
         self._format = manifest_format
         self._roots = roots
+        self._kinds: dict[str, Literal["folder", "file"]] = {}  # a file may go meanwhile: it fails later, alone
         self._folders: dict[str, list[str]] = {}
         self._states: dict[str, tuple[object, ...]] = {}  # of manifests
         self.published: set[str] = set()
@@ -70,7 +72,9 @@ class _Reader:
     def _of_input(self, given: str) -> Iterator[Mention]:
         if given == "-":
             return self._from_lines()
-        if given in self._folders or self._places.kind_of(given) == "folder":
+        if given not in self._kinds:
+            self._kinds[given] = self._places.kind_of(given)
+        if self._kinds[given] == "folder":
             return self._from_folder(given)
         if Path(name_of(given)).suffix.lower() in EXTENSIONS:
             return self._from_manifest(given)
@@ -121,7 +125,10 @@ class _Reader:
         if is_url(file):
             self._same(file, _remote_state(file))
             return
-        status = Path(file).stat()
+        try:
+            status = Path(file).stat()
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{file}: a manifest is read more than once, so it must be a regular file")
         self._same(file, (status.st_ino, status.st_size, status.st_mtime_ns))

@@ -33,7 +33,7 @@ class Survey:
 
     is_first: npt.NDArray[np.bool_]  # of its video
     num_videos: int
-    scattered: frozenset[int]  # keys of videos whose mentions do not stand together
+    scattered: frozenset[int]  # keys of videos whose mentions do not stand together, where anything is asked
     most_questions: int  # asked of one video, each text once; 0 where nothing is asked
     clash: Clash | None
 
@@ -53,7 +53,7 @@ def survey(mentions: Iterable[Mention]) -> Survey:
         if mention.question is not None:
             asked_keys.append(key)
             asked_texts.append(hash(mention.question.text))
-    is_first, scattered = _grouped(_numbers(keys))
+    is_first, scattered = _grouped(_numbers(keys), with_scattered=bool(asked_keys))
     return Survey(
         is_first=is_first,
         num_videos=int(np.count_nonzero(is_first)),
@@ -93,12 +93,14 @@ class _Claims:
         return Clash(column, int(places[order][at]), int(np.argmax(keys == keys[other])))
 
 
-def _grouped(keys: Numbers) -> tuple[npt.NDArray[np.bool_], frozenset[int]]:
+def _grouped(keys: Numbers, *, with_scattered: bool) -> tuple[npt.NDArray[np.bool_], frozenset[int]]:
     """Which are the first of their kind, and the keys that do not stand together."""
     order = np.argsort(keys, kind="stable")
     same = _same_as_before(keys[order])
     is_first = np.empty(len(keys), np.bool_)
     is_first[order] = ~same
+    if not with_scattered:
+        return is_first, frozenset()
     apart = same[1:] & (np.diff(order) > 1)
     return is_first, frozenset(keys[order[1:][apart]].tolist())
 
