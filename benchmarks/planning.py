@@ -23,11 +23,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vidlabel.asking import Asking
 from vidlabel.config import Settings
 from vidlabel.data import Span, Video, stable_id
 from vidlabel.labels import LABEL_SCHEMA, PART_SCHEMA
 from vidlabel.outputs import OutputInfo, parse_output
-from vidlabel.plan import failed_id, label_id_of, questions_for
+from vidlabel.plan import failed_id, label_id_of
 from vidlabel.prompts import load_pool
 
 DONE_SHARE = 0.9
@@ -124,22 +125,22 @@ def caption_command(given: str, out: Path) -> list[str]:
 
 def label_rows(manifest: Path, rows: Iterator[dict[str, object]], settings: Settings) -> Iterator[dict[str, object]]:
     """The labels that a run would have made of these rows, as far as a plan looks at them."""
-    pool = load_pool("caption")
+    asking = Asking(settings, (load_pool("caption"),))
     for row in rows:
         location = str(manifest.parent / str(row["video"]))
         span = Span(float(str(row["start"])), float(str(row["end"]))) if "start" in row else None
         clip_id = None if span is None else str(row["id"])
         video = Video(stable_id(location), str(row["video"]), location, span=span, clip_id=clip_id)
-        for question in questions_for(failed_id(video), video, settings, pool):
+        for wanted in asking.wanted(failed_id(video), video):
             yield {
-                "label_id": label_id_of(failed_id(video), question, settings),
+                "label_id": label_id_of(failed_id(video), wanted, settings),
                 "clip_id": failed_id(video),
                 "video_id": video.video_id,
                 "video_path": video.path,
                 "start_seconds": 0.0 if span is None else span.start_seconds,
                 "end_seconds": 4.5 if span is None else span.end_seconds,
                 "task": "caption",
-                "instruction": question.text,
+                "instruction": wanted.key,
                 "caption": row["caption"],
             }
 
