@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 _MAX_CHOICES = 60  # more values than that are searched, not picked from a list
+_SEARCHED = ("text", "prompt", "label_id")  # however few they are
 _MAX_TEXT = 4_000  # characters of a column that is not the label itself
 
 
@@ -23,7 +24,8 @@ def page_column(name: str, values: Sequence[Any]) -> dict[str, object] | None:
     num_texts = sum(text is not None for text in texts)
     if len(codes) > max(_MAX_CHOICES, num_texts // 2):
         return {"name": name, "kind": "text", "values": texts}
-    repeats = len(codes) < num_texts and name != "label_id"  # else a list of values would be a list of labels
+    # where nothing repeats, a list of values would be a list of labels
+    repeats = len(codes) < num_texts and name not in _SEARCHED
     is_choice = repeats and len(codes) <= _MAX_CHOICES and all(len(text) <= 80 for text in codes)
     places = [-1 if text is None else codes[text] for text in texts]
     return {"name": name, "kind": "choice" if is_choice else "text", "dictionary": list(codes), "codes": places}

@@ -89,7 +89,10 @@ def _histogram(name: str, title: str, values: Sequence[Floats], unit: str, *, wh
     if not len(together):
         return None
     low, high = np.percentile(together, [0.2, 99.8])
-    edges = _whole_edges(int(low), int(high)) if whole else np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    if whole:
+        edges = _whole_edges(int(low), int(high))
+    else:
+        edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
     series = [np.histogram(np.clip(one, edges[0], np.nextafter(edges[-1], low)), edges)[0].tolist() for one in finite]
     return Figure(name, title, "histogram", unit, series, edges=[_short(edge) for edge in edges])
 

@@ -42,6 +42,8 @@ class ServedSheets:
     def get(self, strip: Strip) -> Sheet:
         """Waits until it is made."""
         with self._lock:
+            if self._closing.is_set():
+                return VideoError("the review has ended, or its decode workers have")
             future = self._made.get(strip)
             if future is None:
                 future = self._made[strip] = Future()
@@ -62,9 +64,10 @@ class ServedSheets:
                 ) as workers:
                     self._serve(workers, first, waiting)
         finally:
-            self._closing.set()
-            while not self._asked.empty():
-                waiting[-1 - len(waiting)] = self._asked.get()[1]
+            with self._lock:  # whoever asks from now on is told, and whoever asked before is here
+                self._closing.set()
+                while not self._asked.empty():
+                    waiting[-1 - len(waiting)] = self._asked.get()[1]
             for future in waiting.values():
                 future.set_result(VideoError("the review has ended"))
 

@@ -7,6 +7,8 @@ class Cards {
   constructor(gallery, sheets) {
     this.gallery = gallery;
     this.sheets = sheets;
+    this.waiting = []; // sheets to be asked for
+    this.numLoading = 0;
     this.playing = null; // the one clip whose video is on
   }
 
@@ -48,8 +50,10 @@ class Cards {
     }
     const sheet = this.sheetOf(clip);
     if (typeof sheet === "string") {
-      const image = el("img", { src: sheet, alt: `Frames of ${gallery.names[clip]}`, decoding: "async" });
+      const image = el("img", { alt: `Frames of ${gallery.names[clip]}`, decoding: "async" });
       image.addEventListener("error", () => this.explain(image, sheet));
+      if (isReviewing()) this.queue(image, sheet);
+      else image.src = sheet;
       box.append(image);
     } else box.append(el("p", { class: "why" }, sheet?.why ?? "no contact sheet was made of this clip"));
     if (address !== null) box.append(el("button", { type: "button", class: "play", "aria-label": `Play ${gallery.names[clip]}` }, "▶ Play"));
@@ -60,6 +64,26 @@ class Cards {
     if (isReviewing()) return this.gallery.paths[clip] === null ? null : `sheet/${clip}${REVIEW.query}`;
     const sheet = this.sheets?.[clip];
     return typeof sheet === "string" ? `data:image/webp;base64,${sheet}` : sheet;
+  }
+
+  // few at a time, the latest first: a browser asks a server six things at once, and decisions must not stand in line
+  queue(image, address) {
+    this.waiting.push([image, address]);
+    setTimeout(() => this.load()); // when it is in the document
+  }
+  load() {
+    while (this.numLoading < 3 && this.waiting.length) {
+      const [image, address] = this.waiting.pop();
+      if (!image.isConnected) continue; // scrolled past
+      this.numLoading += 1;
+      const done = () => {
+        this.numLoading -= 1;
+        this.load();
+      };
+      image.addEventListener("load", done, { once: true });
+      image.addEventListener("error", done, { once: true });
+      image.src = address;
+    }
   }
 
   // a sheet that is made on demand: the server says in words why there is none
@@ -88,7 +112,7 @@ class Cards {
     video.addEventListener("error", () => {
       const why = "this browser cannot play it: the file is not where the page looks for it, or is of a kind that browsers do not play";
       video.remove();
-      box.append(el("p", { class: "why" }, why, el("br"), decodeURI(address.split("?")[0])));
+      box.append(el("p", { class: "why" }, why, el("br"), gallery.paths[clip]));
     });
     return video;
   }

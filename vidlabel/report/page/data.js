@@ -20,16 +20,26 @@ class Column {
     if (this.dictionary) return this.codes[row] < 0 ? null : this.dictionary[this.codes[row]];
     return this.values[row];
   }
-  // small letters are made once, at the first search
-  lowered() {
-    this.small ??= (this.dictionary ?? this.values).map((text) => (text === null ? "" : text.toLowerCase()));
+  // in small letters, made once: a part at a time while nothing else is to do, the rest at the first search
+  lowered(size = Infinity) {
+    const texts = this.dictionary ?? this.values;
+    this.small ??= [];
+    for (const end = Math.min(texts.length, this.small.length + size); this.small.length < end; ) this.small.push(texts[this.small.length]?.toLowerCase() ?? "");
     return this.small;
   }
-  finder(word) {
+  get isLowered() {
+    return (this.small?.length ?? 0) === (this.dictionary ?? this.values).length;
+  }
+  // marks the rows, of those that `open` marks, that hold a word
+  mark(word, open, marks) {
     const small = this.lowered();
-    if (!this.dictionary) return (row) => small[row].includes(word);
-    const holds = small.map((text) => text.includes(word));
-    return (row) => this.codes[row] >= 0 && holds[this.codes[row]];
+    if (!this.dictionary) {
+      for (let row = 0; row < small.length; row += 1) if (open[row] && !marks[row] && small[row].includes(word)) marks[row] = 1;
+      return;
+    }
+    const holds = Uint8Array.from(small, (text) => Number(text.includes(word)));
+    const { codes } = this;
+    for (let row = 0; row < codes.length; row += 1) if (codes[row] >= 0 && holds[codes[row]]) marks[row] = 1;
   }
 }
 

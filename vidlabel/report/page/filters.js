@@ -26,7 +26,8 @@ class Filters {
 
   setUp(isWorstFirst) {
     const { gallery } = this;
-    const usable = ORDERS.filter(([name]) => !["grounding", "mean_logprob", "agreement"].includes(name) || gallery.columns.has(name));
+    const orders = ORDERS.filter(([name]) => name !== "sample" || !isWorstFirst); // then the page holds no sample
+    const usable = orders.filter(([name]) => !["grounding", "mean_logprob", "agreement"].includes(name) || gallery.columns.has(name));
     for (const [name, title] of usable) byId("order").append(el("option", { value: name }, title));
     this.order = isWorstFirst ? "worst" : "sample";
     byId("order").value = this.order;
@@ -35,7 +36,7 @@ class Filters {
     byId("clear").addEventListener("click", () => this.clear());
     if (gallery.isCompared) this.addChoice("comparison", ["same text", "different text", "only in the first", "only in the second"]);
     if (gallery.columns.has("label_id") && (isReviewing() || Object.keys(gallery.reviews).length)) this.addChoice("review", ["not reviewed", "accept", "edit", "reject"]);
-    const named = [...gallery.columns.values()].filter((column) => column.kind === "choice" && column.dictionary.length > 1 && column.name !== "prompt");
+    const named = [...gallery.columns.values()].filter((column) => column.kind === "choice" && column.dictionary.length > 1);
     const rank = (column) => (MAIN_CHOICES.indexOf(column.name) + 99) % 99;
     for (const column of named.sort((a, b) => rank(a) - rank(b)).slice(0, 12)) this.addChoice(column.name, [...column.dictionary].sort());
     this.addFlags();
@@ -104,6 +105,7 @@ class Filters {
     const { gallery, matches } = this;
     matches.fill(1);
     for (const test of this.tests()) for (let row = 0; row < matches.length; row += 1) if (matches[row] && !test(row)) matches[row] = 0;
+    for (const word of this.words) this.narrow(word);
     const shown = new Uint8Array(gallery.numClips);
     let numRows = 0;
     for (let row = 0; row < matches.length; row += 1)
@@ -132,17 +134,33 @@ class Filters {
       const takesClean = this.flags.has("clean");
       tests.push((row) => (column.rows[row].length ? column.rows[row].some((code) => wanted[code]) : takesClean));
     }
-    for (const word of this.words) tests.push(this.wordTest(word));
     return tests;
   }
 
-  wordTest(word) {
-    const { gallery } = this;
+  get searched() {
+    return [...this.gallery.columns.values()].filter((column) => column.kind === "text");
+  }
+
+  // only the labels that hold the word stay in `matches`
+  narrow(word) {
+    const { gallery, matches } = this;
     this.smallNames ??= gallery.names.map((name, at) => `${name} ${gallery.paths[at] ?? ""}`.toLowerCase());
-    const inName = Uint8Array.from(this.smallNames, (name) => Number(name.includes(word)));
-    const columns = [...gallery.columns.values()].filter((column) => column.kind === "text" || column.name === "prompt");
-    const finders = columns.map((column) => column.finder(word));
-    return (row) => inName[gallery.clip[row]] === 1 || finders.some((holds) => holds(row));
+    const marks = new Uint8Array(matches.length);
+    const inName = this.smallNames.map((name) => name.includes(word));
+    for (let row = 0; row < marks.length; row += 1) if (inName[gallery.clip[row]]) marks[row] = 1;
+    for (const column of this.searched) column.mark(word, matches, marks);
+    for (let row = 0; row < marks.length; row += 1) matches[row] &= marks[row];
+  }
+
+  // so that the first search is as quick as the others
+  prepare() {
+    const idle = window.requestIdleCallback ?? ((act) => setTimeout(() => act({ timeRemaining: () => 10 }), 20));
+    const work = (deadline) => {
+      const next = () => this.searched.find((column) => !column.isLowered);
+      while (next() && deadline.timeRemaining() > 2) next().lowered(1000);
+      if (next()) idle(work);
+    };
+    idle(work);
   }
 
   pairStates() {

@@ -13,6 +13,7 @@ class List {
     this.place = 0; // of the clip that keys act on
     this.at = 0; // which of its labels
     this.wide = -1; // the place of the one card that is larger
+    this.isFocusing = false; // the focus moves because the list moves it
     addEventListener("scroll", () => this.draw(), { passive: true });
     addEventListener("resize", () => this.redraw());
     this.box.addEventListener("click", (event) => this.clicked(event));
@@ -107,7 +108,7 @@ class List {
     card.querySelector(".said").scrollTop = down;
     showLabel(card);
     old.remove();
-    if (hadFocus) card.focus({ preventScroll: true });
+    if (hadFocus) this.focus(card);
     scrollTo({ top: y, behavior: "instant" });
   }
 
@@ -121,7 +122,13 @@ class List {
     this.draw();
     if (this.shown.has(this.place)) this.refresh(this.place);
     else this.add(this.place);
-    if (focus) this.shown.get(this.place).focus({ preventScroll: true });
+    if (focus) this.focus(this.shown.get(this.place));
+  }
+
+  focus(card) {
+    this.isFocusing = true;
+    card.focus({ preventScroll: true });
+    this.isFocusing = false;
   }
 
   numLabels(place) {
@@ -184,7 +191,7 @@ class List {
 
   focused(event) {
     const place = this.placeOf(event.target);
-    if (place >= 0 && place !== this.place && event.target.classList.contains("card")) this.go(place);
+    if (!this.isFocusing && place >= 0 && place !== this.place && event.target.classList.contains("card")) this.go(place);
   }
 
   clicked(event) {

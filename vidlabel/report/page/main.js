@@ -41,6 +41,7 @@ async function start() {
     byId("bar").before(el("p", { class: "quiet" }, part));
   }
   performance.mark("gallery-shown");
+  filters.prepare();
   document.documentElement.dataset.ready = "yes";
   window.vidlabel = { list, filters, gallery };
 }
@@ -96,10 +97,10 @@ function actionOf(event, list) {
     "?": () => byId("keys").showModal(),
   };
   if (isReviewing()) {
-    actions.a = () => decideHere(list, "accept");
-    actions.e = () => decideHere(list, "edit");
-    actions.r = () => decideHere(list, "reject");
-    actions.u = () => undo(list);
+    actions.a = () => inLine(() => decideHere(list, "accept"));
+    actions.e = () => inLine(() => decideHere(list, "edit"));
+    actions.r = () => inLine(() => decideHere(list, "reject"));
+    actions.u = () => inLine(() => undo(list));
   }
   return list.clips.length || ["/", "t", "?", "Escape"].includes(event.key) ? actions[event.key] : null;
 }

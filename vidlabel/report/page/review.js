@@ -1,4 +1,4 @@
-// Decisions: shown at once, sent to the server, and taken back where it did not keep them.
+// Decisions: sent to the server, and shown when it has kept them.
 
 let REVIEW = null; // {query, total}, where the page was served by `vidlabel review`
 const isReviewing = () => REVIEW !== null;
@@ -26,6 +26,10 @@ function decided(list, place, label, decision) {
   else decide(list, place, row, [decision, null]);
 }
 
+// keys that come faster than the server answers wait for each other: each acts on the label that the one before led to
+let line = Promise.resolve();
+const inLine = (act) => (line = line.then(act, act));
+
 // the key: decide about the label that is here, and go on to the next
 async function decideHere(list, decision) {
   const row = hereRow(list);
@@ -40,18 +44,13 @@ async function decide(list, place, row, review, isUndo = false) {
   const { gallery } = list;
   const id = gallery.get("label_id", row);
   const before = gallery.reviews[id] ?? null;
-  put(gallery, id, review);
+  if (!(await send({ label_id: id, decision: review?.[0] ?? null, text: review?.[1] ?? null }))) return false;
+  if (review) gallery.reviews[id] = review;
+  else delete gallery.reviews[id];
+  if (!isUndo) undoable.push({ row, before });
   list.refresh(place);
   showProgress(gallery);
-  const isKept = await send({ label_id: id, decision: review?.[0] ?? null, text: review?.[1] ?? null });
-  if (isKept) {
-    if (!isUndo) undoable.push({ row, before });
-    return true;
-  }
-  put(gallery, id, before);
-  list.refresh(place);
-  showProgress(gallery);
-  return false;
+  return true;
 }
 
 async function send(decision) {
@@ -63,11 +62,6 @@ async function send(decision) {
     say("Not saved: the server does not answer. Is vidlabel review still running?");
   }
   return false;
-}
-
-function put(gallery, id, review) {
-  if (review) gallery.reviews[id] = review;
-  else delete gallery.reviews[id];
 }
 
 async function undo(list) {
