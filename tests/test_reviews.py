@@ -200,6 +200,16 @@ def test_applied_to_a_stream_of_batches(tmp_path: Path) -> None:
     assert rest[1] == pq.read_table(labels).to_pylist()[1]
 
 
+def test_decisions_are_not_taken_for_labels_where_a_folder_is_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    labels = write_foreign(tmp_path / "folder" / "labels.parquet", [{"label_id": "a", "caption": "A dog."}])
+    with ReviewLog(review_file(labels)) as log:
+        log.decide("a", "accept")
+    code, out, _ = run("stats", tmp_path / "folder", "--json")
+    assert code == 0
+    assert '"labels": 1,' in out
+
+
 def test_filter_without_any_decision_says_where_they_are_made(tmp_path: Path) -> None:
     labels = write_own(tmp_path / "labels.parquet", CHANGES)
     code, _, err = run("filter", labels, "--out", tmp_path / "c.parquet", "--reviewed")

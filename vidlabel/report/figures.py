@@ -32,6 +32,7 @@ class Figure:
     labels: Sequence[str] = ()
     edges: Sequence[float] = ()
     column: str | None = None  # what a bar filters by
+    is_whole: bool = False  # bins are of whole numbers
 
 
 def figures(gathered: Sequence[Gathered], stats: Sequence[Stats]) -> list[dict[str, object]]:
@@ -94,7 +95,7 @@ def _histogram(name: str, title: str, values: Sequence[Floats], unit: str, *, wh
     else:
         edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
     series = [np.histogram(np.clip(one, edges[0], np.nextafter(edges[-1], low)), edges)[0].tolist() for one in finite]
-    return Figure(name, title, "histogram", unit, series, edges=[_short(edge) for edge in edges])
+    return Figure(name, title, "histogram", unit, series, edges=[_short(edge) for edge in edges], is_whole=whole)
 
 
 def _whole_edges(low: int, high: int) -> Floats:

@@ -142,7 +142,7 @@ def _parquet_table(path: Path, form: Form) -> LabelTable:
     output = parse_output(path)
     files = label_files(output)
     if form == "folder" and not files:
-        files = sorted(file for file in output.path.glob("*.parquet") if not file.name.startswith((".", "_")))
+        files = sorted(file for file in output.path.glob("*.parquet") if _is_of_labels(file.name))
     if not files:
         raise InputError(f"{path}: holds no labels: a folder of labels has .parquet files in it, and a file has bytes")
     try:
@@ -159,6 +159,11 @@ def _parquet_table(path: Path, form: Form) -> LabelTable:
     info = OutputInfo.from_metadata(metadata) if b"vidlabel.settings" in metadata else None
     steps = tuple(json.loads(metadata.get(STEPS.encode(), b"[]")))
     return LabelTable(output.path, form, tuple(files), schema, info, steps)
+
+
+def _is_of_labels(name: str) -> bool:
+    """Of a file in a folder that vidlabel did not make; what was decided about labels there may lie beside them."""
+    return not name.startswith((".", "_")) and not name.endswith(".review.parquet")
 
 
 def _jsonl_table(path: Path) -> LabelTable:

@@ -86,7 +86,7 @@ function drawCurve(figure) {
       if (value) drawing.append(svg("rect", { class: `fill-${SIDES[side]}`, x: from + 0.5, width: Math.max(0.5, to - from - 1), y: y(value), height: HEIGHT - BOTTOM - y(value), rx: 1.5 }));
     });
   });
-  const isWhole = figure.edges.every((edge, at) => at === 0 || edge - figure.edges[at - 1] === 1); // one number a bar
+  const isWhole = figure.is_whole && figure.edges[1] - figure.edges[0] === 1; // one number a bar
   const marks = isLine ? [low, (low + high) / 2, high] : ticks(low, isWhole ? high - 1 : high, 5).filter((value) => !isWhole || Number.isInteger(value));
   for (const value of marks) {
     const anchor = x(value) > WIDTH - 50 ? "end" : x(value) < LEFT + 20 && isLine ? "start" : "middle";
@@ -99,13 +99,15 @@ function drawTable(figure, summary) {
   const isBars = figure.kind === "bars";
   const heads = summary.files.length > 1 ? summary.files.map((file, at) => "AB"[at]) : [figure.unit];
   const rows = figure.series[0].map((_, at) => {
-    const from = isBars ? figure.labels[at] : figure.kind === "line" ? when(figure.edges[at], 0) : `${short(figure.edges[at])} to ${short(figure.edges[at + 1])}`;
+    const from = isBars ? figure.labels[at] : figure.kind === "line" ? when(figure.edges[at], 0) : figure.is_whole ? wholes(figure.edges[at], figure.edges[at + 1] - 1) : `${short(figure.edges[at])} to ${short(figure.edges[at + 1])}`;
     return el("tr", {}, el("th", { scope: "row" }, from), ...figure.series.map((values) => el("td", {}, NUMBER.format(values[at]))));
   });
   const head = el("tr", {}, el("th", { scope: "col" }, ""), ...heads.map((text) => el("th", { scope: "col" }, text)));
   const table = el("table", {}, el("caption", { class: "skip" }, figure.title), el("thead", {}, head), el("tbody", {}, ...rows));
   return el("details", {}, el("summary", {}, "Numbers"), el("div", { tabindex: "0", role: "region", "aria-label": `Numbers: ${figure.title}` }, table));
 }
+
+const wholes = (first, last) => (first === last ? String(first) : `${first} to ${last}`);
 
 function ticks(low, high, about) {
   const rough = (high - low || 1) / about;
