@@ -207,7 +207,7 @@ def clean_text(text: str) -> str:
 
 def flags_for(asked: AskedClip, answer: Answer) -> tuple[str, ...]:
     """What the captioner knows, what the file was like, and what reading the text says. Not `duplicate`: that takes
-    all labels of the run, and `vidlabel check` looks for it."""
+    all labels of the output, so it is set where parts are merged into it."""
     said = Said(
         text=answer.text,
         task=answer.question.task,

@@ -2,6 +2,7 @@
 
 New rows are in order of video path and time, so the order of work does not show; beyond `CHUNK_ROWS` new rows in one
 run they are ordered within such chunks, because memory stays bounded. A run killed in here merges again to the same.
+The flag `duplicate` is the one thing of old rows that changes: it is counted over the old rows and the new.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import pyarrow.parquet as pq
 from vidlabel.atomic import whole_file, write_whole
 from vidlabel.columns import Kinds, arrow_type, convert, kind_of, unify, unify_columns
 from vidlabel.config import Settings
+from vidlabel.duplicates import TEXT_COLUMNS, Spoken, count_texts, is_duplicate, marked, remark, spoken_rows
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line, json_lines, read_lines, widen_kinds
 from vidlabel.labels import LABEL_SCHEMA
 from vidlabel.outputs import Output, OutputInfo, label_files, read_info
 from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
+from vidlabel.quality import Repeats
 from vidlabel.readers import parquet_batches, stored_batches
 from vidlabel.resume import id_numbers
 
@@ -59,45 +62,59 @@ def merge(
     info = OutputInfo(settings.to_json(), frozenset(incomplete_videos), kinds, has_spans)
     num_new = sum(int(mask.sum()) for mask in masks)
     if replacing or old != info or num_new:  # else not a byte would change, and a large file is not copied for nothing
-        chunks = (_finished(chunk, kinds) for chunk in _chunks(paths, masks, chunk_rows))
+        repeats = _repeats(output if old else None, paths, masks)
+        chunks = (_finished(chunk, kinds, repeats) for chunk in _chunks(paths, masks, chunk_rows))
         write = {"parquet": _write_parquet, "jsonl": _write_jsonl, "folder": _write_folder}[output.kind]
-        write(output, old, info, chunks)
+        write(output, old, info, chunks, repeats)
     for path in paths:
         path.unlink()
     return num_new
 
 
-def _write_parquet(output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table]) -> None:
+def _write_parquet(
+    output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table], repeats: Repeats
+) -> None:
     schema = _schema(info.kinds).with_metadata(info.to_metadata())
     with whole_file(output.path) as beside, _parquet_writer(beside, schema) as writer:
         for path in label_files(output) if old else ():
-            _copy(path, writer, info.kinds)
+            _copy(path, writer, info.kinds, repeats)
         for chunk in chunks:
             _write_table(writer, chunk)
 
 
-def _write_jsonl(output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table]) -> None:
+def _write_jsonl(
+    output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table], repeats: Repeats
+) -> None:
     write_whole(output.side_file, info.to_json())
     with whole_file(output.path) as beside, beside.open("wb") as file:
         for line, row in read_lines(output.path) if old else ():
+            flags = row.get("flags")
+            _, task, text = _spoken(row)
+            new_flags = marked(flags, is_duplicate(repeats, task, text))
             as_it_is = old is not None and old.kinds == info.kinds
+            if new_flags != (flags or []):
+                row["flags"], line = new_flags, json_line({**row, "flags": new_flags}).encode()
             file.write(line if as_it_is else json_line(_widened(row, info.kinds)).encode())
         for chunk in chunks:
             for batch in chunk.to_batches(max_chunksize=10_000):
                 file.write(json_lines(batch).encode())
 
 
-def _write_folder(output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table]) -> None:
-    """New rows go to new files. Old files are rewritten only if a column came or widened: readers go by the first."""
+def _write_folder(
+    output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table], repeats: Repeats
+) -> None:
+    """New rows go to new files. Old files are rewritten only if a column came or widened, because readers go by the
+    first, or if a row became a duplicate or ceased to be; they come before the new rows, so that a run killed between
+    still has new rows to merge and comes by here again."""
     output.path.mkdir(parents=True, exist_ok=True)
     write_whole(output.side_file, info.to_json())
     schema = _schema(info.kinds)
     own = schema.with_metadata({name: info.to_metadata()[name] for name in ("vidlabel.settings", "vidlabel.version")})
     files = label_files(output)
     for path in files if old else ():
-        if not pq.read_schema(path).equals(schema, check_metadata=False):
+        if not pq.read_schema(path).equals(schema, check_metadata=False) or _changes_flags(path, repeats):
             with whole_file(path) as beside, _parquet_writer(beside, own) as writer:
-                _copy(path, writer, info.kinds)
+                _copy(path, writer, info.kinds, repeats)
     number = max((int(path.stem[5:]) for path in files if path.stem[5:].isdecimal()), default=-1) + 1
     if not files or not old:
         chunks = _at_least_one(chunks, schema)  # a folder without a file is nothing that readers could open
@@ -108,6 +125,30 @@ def _write_folder(output: Output, old: OutputInfo | None, info: OutputInfo, chun
     if not old:
         for path in files:
             path.unlink()
+
+
+def _repeats(old: Output | None, paths: list[Path], masks: list[Mask]) -> Repeats:
+    """What is said of how many clips, in the output and in the new rows."""
+    repeats = Repeats()
+    if old is not None and old.kind == "jsonl":
+        count_texts(repeats, (_spoken(row) for _, row in read_lines(old.path)))
+    else:
+        for path in label_files(old) if old else ():
+            names = [name for name in TEXT_COLUMNS if name in pq.read_schema(path).names]
+            for batch in parquet_batches(path, names):
+                count_texts(repeats, spoken_rows(batch))
+    for path, mask in zip(paths, masks, strict=True):
+        count_texts(repeats, spoken_rows(_read(path, list(TEXT_COLUMNS)).filter(pa.array(mask))))
+    return repeats
+
+
+def _spoken(row: dict[str, Any]) -> Spoken:
+    return row.get("clip_id"), row.get("task"), row.get("caption") or row.get("answer")
+
+
+def _changes_flags(path: Path, repeats: Repeats) -> bool:
+    names = [name for name in (*TEXT_COLUMNS, "flags") if name in pq.read_schema(path).names]
+    return any(remark(batch, repeats) is not None for batch in parquet_batches(path, names))
 
 
 def _new_rows(output: Output | None, paths: list[Path]) -> list[Mask]:
@@ -148,23 +189,27 @@ def _chunks(paths: list[Path], masks: list[Mask], chunk_rows: int) -> Iterator[p
         yield pa.concat_tables(gathered)
 
 
-def _finished(chunk: pa.Table, kinds: Kinds) -> pa.Table:
-    """In order, and with the manifest's columns as columns."""
+def _finished(chunk: pa.Table, kinds: Kinds, repeats: Repeats) -> pa.Table:
+    """In order, with the manifest's columns as columns, and with the duplicates marked."""
     chunk = chunk.sort_by([(name, "ascending") for name in _ORDER])
     extras = [json.loads(text) if text else {} for text in chunk["extra"].to_pylist()]
-    columns = [chunk[name] for name in LABEL_SCHEMA.names]
+    flags = remark(chunk, repeats)
+    columns = [flags if name == "flags" and flags is not None else chunk[name] for name in LABEL_SCHEMA.names]
     columns += [
         pa.array([convert(extra.get(name), kind) for extra in extras], arrow_type(kind)) for name, kind in kinds.items()
     ]
     return pa.Table.from_arrays(columns, schema=_schema(kinds))
 
 
-def _copy(path: Path, writer: pq.ParquetWriter, kinds: Kinds) -> None:
-    """Old rows, with columns that came since as nulls and columns that widened in their new type."""
+def _copy(path: Path, writer: pq.ParquetWriter, kinds: Kinds, repeats: Repeats) -> None:
+    """Old rows, with columns that came since as nulls, columns that widened in their new type, and flags made new."""
     for batch in parquet_batches(path):
         columns = []
+        flags = remark(batch, repeats)
         for column in _schema(kinds):
-            if column.name not in batch.schema.names:
+            if column.name == "flags" and flags is not None:
+                columns.append(flags)
+            elif column.name not in batch.schema.names:
                 columns.append(pa.nulls(len(batch), column.type))
             elif column.name in kinds and batch.schema.field(column.name).type != column.type:
                 values = batch[column.name].to_pylist()

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import vidlabel
-from vidlabel.quality import FLAGS, Repeats, Said, can_repeat, flags_of
+from vidlabel.duplicates import FLAG, count_texts, is_duplicate
+from vidlabel.quality import FLAGS, Repeats, Said, flags_of
 from vidlabel.tables.reading import Chunk, LabelTable, Rows, asked_batches, chunks, form_of, open_table, row_schema
 from vidlabel.tables.texts import languages_of, said, said_types
 from vidlabel.tables.values import FLAGS_TYPE
@@ -82,11 +83,8 @@ def _repeats(table: LabelTable, types: Mapping[str, pa.DataType], text_column: s
     repeats, num_rows = Repeats(), 0
     for batch in asked_batches(table, types):
         spoken = said(batch, text_column)
-        clips = batch["clip_id"].to_pylist()
-        texts = zip(clips, spoken.tasks.to_pylist(), spoken.texts.to_pylist(), strict=True)
-        for number, (clip_id, task, text) in enumerate(texts, start=num_rows):
-            if text and can_repeat(task, text):
-                repeats.add(clip_id or f"row {number}", text)  # without ids each row is a clip of its own
+        rows = (batch["clip_id"].to_pylist(), spoken.tasks.to_pylist(), spoken.texts.to_pylist())
+        count_texts(repeats, zip(*rows, strict=True), num_rows)
         num_rows += len(batch)
     return repeats, num_rows
 
@@ -158,8 +156,8 @@ def _with_rest(
     result = []
     for own, old, task, text in rows:
         flags = {*own}
-        if text and can_repeat(task, text) and repeats.is_duplicate(text):
-            flags.add("duplicate")
+        if is_duplicate(repeats, task, text):
+            flags.add(FLAG)
         rest = [flag for flag in dict.fromkeys(old or ()) if flag not in FLAGS]
         flags |= cannot_tell & {*(old or ())}
         result.append([flag for flag in FLAGS if flag in flags] + rest)
