@@ -53,7 +53,9 @@ FLAGS: Mapping[str, str] = {
 _ASKS_DETAIL = re.compile(
     r"\b(?:detail(?:s|ed)?|thorough(?:ly)?|full paragraph|as fully as|at length)\b|详细|完整|一整段|细节", re.IGNORECASE
 )
-_ASKS_WORDS = re.compile(r"\b(?:words?|keywords?|tags?|name the)\b|词|关键字", re.IGNORECASE)
+_ASKS_WORDS = re.compile(
+    r"\b(?:(?<!own )(?<!into )(?<!your )words?|keywords?|tags?|name the)\b|词|关键字", re.IGNORECASE
+)
 _ASKS_ASPECT = re.compile(  # "Tense." and "A kitchen." say the mood or the place, and no more was asked
     r"\b(?:only|just|nothing but) (?:the|its|who|what|where|how|whether)\b"
     r"|^where\b|^(?:what|which|who|how|is)\b[^.?]*\b(?:mood|feeling|feel|atmosphere|setting|camera|shot|subject|action"
