@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "vidlabel"
 # from the ground up; a module may import from its own row (without a circle) and from the rows above it in this list
 LAYERS = [
     {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
-     "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.shard"},
+     "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.shard", "vidlabel.csv_cells"},
     {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
      "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},

@@ -14,6 +14,7 @@ from prometheus_client import parser
 from typer.testing import CliRunner
 
 from tests import faults
+from tests.cuda import needs_cuda
 from tests.runs import folder_of_videos, job, label, label_ids, two_scenes
 from vidlabel.captioner import EchoCaptioner
 from vidlabel.cli import app
@@ -106,6 +107,15 @@ def test_any_reason_and_path_is_valid_text(reasons: dict[str, int], output: str)
     found = samples(text)
     total = sum(value for (name, _), value in found.items() if name == "vidlabel_failures_total")
     assert total == sum(reasons.values())
+
+
+@needs_cuda
+def test_gpu_memory_is_told_of_a_gpu_that_is_in_use() -> None:
+    import torch
+
+    kept = torch.zeros(64 << 20, dtype=torch.uint8, device="cuda")
+    found = samples(render(Counts(), output="o", seconds=1.0, began=0.0, code=None))
+    assert len(kept) < found["vidlabel_gpu_memory_used_bytes", ""] < found["vidlabel_gpu_memory_total_bytes", ""]
 
 
 def test_reasons_are_a_bounded_number_of_series() -> None:

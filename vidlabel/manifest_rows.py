@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from vidlabel.csv_cells import unguarded
 from vidlabel.errors import InputError
 from vidlabel.paths import row_name
 from vidlabel.remote import is_url
@@ -61,12 +62,13 @@ def _csv_rows(file: str, path: Path, delimiter: str) -> Iterator[NumberedRow]:
                 raise InputError(f"{where}: {len(cells)} cells, but the header has {len(header)} columns")
             else:
                 # as pandas writes and reads what is missing
-                yield number, {k: None if v in ("", "NaN", "nan") else v for k, v in zip(header, cells, strict=True)}
+                values = (None if cell in ("", "NaN", "nan") else unguarded(cell) for cell in cells)
+                yield number, dict(zip(header, values, strict=True))
 
 
 def _header(cells: list[str], file: str, number: int) -> list[str]:
     # a column without a name is what pandas writes for its index
-    names = [cell.strip() or f"column_{place}" for place, cell in enumerate(cells, start=1)]
+    names = [unguarded(cell.strip()) or f"column_{place}" for place, cell in enumerate(cells, start=1)]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{row_name(file, number)}: column {name!r} is there twice")

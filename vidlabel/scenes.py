@@ -23,6 +23,7 @@ from vidlabel.errors import VideoError
 
 Bounds = tuple[float, float]  # start and end in seconds, half-open
 
+MAX_CLIPS = 100_000  # of one video: a day in clips of a second; more is a file that lies about its times
 _ROUNDING = 1e-9  # seconds: what adding up may cost; a scene of exactly the maximum stays whole
 
 
@@ -110,6 +111,8 @@ def cut_to_length(scenes: Iterable[Bounds], longest: float) -> list[Bounds]:
     parts: list[Bounds] = []
     for start, end in scenes:
         num_parts = max(1, math.ceil((end - start) / longest - _ROUNDING))
+        if len(parts) + num_parts > MAX_CLIPS:
+            raise VideoError(f"its times say that it has more than {MAX_CLIPS} clips", permanent=True)
         edges = [start + (end - start) * part / num_parts for part in range(num_parts)] + [end]
         parts += itertools.pairwise(edges)
     return parts

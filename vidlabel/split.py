@@ -14,6 +14,7 @@ from pathlib import Path
 from vidlabel.atomic import whole_file
 from vidlabel.columns import arrow_type, convert, kind_of, unify
 from vidlabel.config import Limits, SceneSettings
+from vidlabel.csv_cells import guarded
 from vidlabel.data import Clip, Video
 from vidlabel.errors import InputError
 from vidlabel.executors.local import SceneFailure, each_scenes
@@ -137,9 +138,11 @@ def _write(rows: list[Row], path: Path, suffix: str) -> None:
         path.write_text("".join(json_line(dict(row)) for row in rows), encoding="utf-8")
     elif suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(rows)
+            writer = csv.writer(file)
+            writer.writerow(map(guarded, names))
+            for row in rows:
+                cells = (row.get(name, "") for name in names)
+                writer.writerow([guarded(cell) if isinstance(cell, str) else cell for cell in cells])
     else:
         _write_parquet(rows, names, path)
 

@@ -42,6 +42,9 @@ def find_cues(video: Video) -> tuple[tuple[Cue, ...], str]:
     except OSError as error:
         raise VideoError(f"whether it has subtitles cannot be found out: {error.strerror or error}") from error
     if sidecar is not None:
+        if _leads_away(sidecar, video):
+            logger.warning("%s: labelled without subtitles, %s leads to another folder", video.path, sidecar.name)
+            return (), "unreadable"
         try:
             return read_once(read_cue_file(sidecar)), "sidecar"
         except (OSError, ValueError) as error:
@@ -89,6 +92,20 @@ def _find_sidecar(video: Path) -> Path | None:
     listed = (_sidecars if settled else _sidecars.__wrapped__)(folder, changed)
     names = listed.get(video.stem)
     return folder / names[0] if names else None
+
+
+def _leads_away(sidecar: Path, video: Video) -> bool:
+    """Whether a link that lies beside a video leads out of the folder, or `--root`, that the video's path is from.
+
+    Beside the file that the video itself is a link to is fine: so it is where a folder is made of links into a store.
+    """
+    if not sidecar.is_symlink():
+        return False
+    location = Path(video.location)
+    is_below = not video.path.startswith("/") and video.location.endswith(f"/{video.path}")
+    top = Path(video.location[: -len(video.path) - 1] or "/") if is_below else location.parent
+    target = sidecar.resolve()
+    return not any(target.is_relative_to(folder) for folder in (top.resolve(), location.resolve().parent))
 
 
 @lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidlabel.atomic import whole_file, write_whole
+from vidlabel.csv_cells import guarded
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line, json_lines
 from vidlabel.outputs import STEPS, parse_output
@@ -58,8 +59,10 @@ def write_rows(out: Path, rows: Iterator[Rows], schema: pa.Schema, table: LabelT
         _write_jsonl(out, rows, table, steps)
     else:
         with whole_file(out.resolve()) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="," if form == "csv" else "\t", lineterminator="\n")
-            writer.writerow(schema.names)
+            writer = csv.writer(
+                file, delimiter="," if form == "csv" else "\t"
+            )  # "\r\n": else a lone "\r" is not quoted
+            writer.writerow(map(guarded, schema.names))
             for batch in rows:
                 assert not isinstance(batch, list)
                 writer.writerows([_cell(value) for value in row.values()] for row in batch.to_pylist())
@@ -174,7 +177,9 @@ def _side_text(table: LabelTable, steps: list[Step]) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, list):
-        return ";".join(map(str, value))
+        return guarded(";".join(map(str, value)))
+    if isinstance(value, str):
+        return guarded(value)
     return "" if value is None else value
 
 
