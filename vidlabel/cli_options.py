@@ -203,6 +203,23 @@ WorkerMemory = Annotated[
     typer.Option("--worker-memory", min=512, help="MB a decode worker may use; a video that needs more fails."),
 ]
 
+ExecutorOption = Annotated[
+    Literal["local", "ray", "auto"],
+    typer.Option(
+        "--executor",
+        help="local: this machine; ray: a Ray cluster (RAY_ADDRESS), or one started here; auto: ray where "
+        "RAY_ADDRESS is set or there are several GPUs, and Ray is installed.",
+    ),
+]
+Captioners = Annotated[
+    int | None,
+    typer.Option(
+        "--captioners",
+        min=1,
+        help="Models loaded, each in a process of its own; default: one a GPU.",
+        show_default=False,
+    ),
+]
 ShardOption = Annotated[
     str | None,
     typer.Option(

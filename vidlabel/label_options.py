@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vidlabel.config import Decoder, Engine, Grounding, Quantize, Rewrite, Sampling, Split, Subtitles
 from vidlabel.data import Task
+from vidlabel.executors.choice import ExecutorName
 from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.progress import LogFormat
 
@@ -57,6 +58,8 @@ class LabelOptions:
     workers: int | None
     video_timeout: float
     worker_memory: int
+    executor: ExecutorName
+    captioners: int | None
     shard: str | None
     overwrite: bool
     retry_failed: bool

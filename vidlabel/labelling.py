@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vidlabel.asking import Asking, check_levels, pick_pools, pools_fingerprint
@@ -25,6 +26,7 @@ from vidlabel.cores import available_cores
 from vidlabel.data import Video
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
+from vidlabel.executors.choice import Cluster, executor_for, takes_ray
 from vidlabel.inputs import Inputs
 from vidlabel.label_options import LabelOptions
 from vidlabel.manifest import read_inputs
@@ -49,12 +51,21 @@ PER_CLIP_QA = 4  # questions from the pools
 
 def label(options: LabelOptions) -> Summary:
     """Run it. Everything that can be wrong with the options is found before any work starts."""
+    if not takes_ray(options.executor):
+        return _label(options, None)
+    from vidlabel.executors.ray_cluster import connected
+
+    with connected() as cluster:
+        return _label(options, cluster)
+
+
+def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
     spec = resolve(options.model)
-    device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch)
+    device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch, cluster=cluster)
     if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
         raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
     check_quantize(spec, options.quantize)
-    limits = _limits(options, spec)
+    limits = _limits(options, spec, available_cores() if cluster is None else cluster.num_cpus)
     output = parse_output(options.out)
     if options.shard is not None:
         output = replace(output, shard=parse_shard(options.shard))
@@ -74,14 +85,19 @@ def label(options: LabelOptions) -> Summary:
         limits=limits,
         pools=asking.pools,
         stages=default_stages(),
-        load_captioner=lambda: load_captioner(
-            settings.answers, limits, device=device, num_questions=asking.most_questions(most_from_manifest)
+        load_captioner=partial(  # which can be sent to another process, as a lambda cannot
+            load_captioner,
+            settings.answers,
+            limits,
+            device=device,
+            num_questions=asking.most_questions(most_from_manifest),
         ),
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         limit=options.limit,
         dry_run=options.dry_run,
         log_format=options.log_format,
+        executor=executor_for(options.captioners, limits, device=device, cluster=cluster),
         speech_device=device,
         max_failures=max_failures,
         metrics_file=metrics_file,
@@ -110,9 +126,11 @@ def read_videos(
     return videos
 
 
-def choose_device(device: str, dtype: str, *, needs_torch: bool) -> tuple[str, str]:
-    """What `auto` means on this machine."""
-    if needs_torch and device == "auto":
+def choose_device(device: str, dtype: str, *, needs_torch: bool, cluster: Cluster | None = None) -> tuple[str, str]:
+    """What `auto` means on this machine, or on the cluster; a GPU asked for there may be one that is still to join."""
+    if cluster is not None:
+        device = ("cuda" if needs_torch and cluster.num_gpus else "cpu") if device == "auto" else device
+    elif needs_torch and device == "auto":
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -158,7 +176,7 @@ def _speech(options: LabelOptions) -> SpeechModel | None:
     return resolve_speech(options.whisper or DEFAULT)
 
 
-def _limits(options: LabelOptions, spec: ModelSpec) -> Limits:
+def _limits(options: LabelOptions, spec: ModelSpec, num_cores: int) -> Limits:
     """How the answers are made. An option of the engine that was not chosen would do nothing: that is an error."""
     if options.slots is not None and (options.engine != "slots" or spec.form == "echo"):
         raise InputError(
@@ -171,7 +189,7 @@ def _limits(options: LabelOptions, spec: ModelSpec) -> Limits:
         raise InputError(f"--compile-vision: {spec.name} has no vision tower")
     defaults = Limits()
     return Limits(
-        num_workers=options.workers or available_cores(),
+        num_workers=options.workers or num_cores,
         seconds_per_video=options.video_timeout,
         memory_mb=options.worker_memory,
         engine=options.engine,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Set
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidlabel.asking import Asking
 from vidlabel.captioner import Captioner
 from vidlabel.config import Limits, Settings
+from vidlabel.executors.choice import Executor, LocalExecutor
 from vidlabel.executors.follow_ups import WithFollowUps
-from vidlabel.executors.local import LocalFeed, Task
+from vidlabel.executors.local import LocalFeed
 from vidlabel.executors.speech import SpeechStage
-from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
 from vidlabel.gather import gather, held, mark_done
 from vidlabel.ledger import Ledger
@@ -49,6 +49,7 @@ class Job:
     limit: int | None = None
     dry_run: bool = False
     log_format: LogFormat = "text"
+    executor: Executor = field(default_factory=LocalExecutor)
     speech_device: str = "auto"  # where speech is transcribed, if it is: auto, cpu or cuda
     max_failures: MaxFailures | None = None
     metrics_file: Path | None = None
@@ -175,7 +176,7 @@ def _execute(pending: Pending, ledger: Ledger, job: Job, metrics: Metrics) -> fl
     with (
         ExitStack() as stack,
         Progress(total_videos=len(pending), log_format=job.log_format) as progress,
-        DecodeWorkers[Task](num_workers=limits.num_workers, memory_mb=limits.memory_mb) as workers,
+        job.executor.workers(limits) as workers,
     ):
         feed = LocalFeed(
             pending,
@@ -187,9 +188,9 @@ def _execute(pending: Pending, ledger: Ledger, job: Job, metrics: Metrics) -> fl
             speech=_open_speech(stack, job),
             on_tick=tick,
         )
-        stack.callback(feed.close)
         feed.start()  # decoding begins while the model is loaded
-        captioner, source = job.load_captioner(), WithFollowUps(feed, ledger.follow_ups, ledger.stopping)
+        captioner = stack.enter_context(job.executor.captioner(job.load_captioner))
+        source = WithFollowUps(feed, ledger.follow_ups, ledger.stopping)
         while source.has_more:  # the last answers lead to questions too
             for answer in captioner.answer(source):
                 ledger.answered(answer)

@@ -28,6 +28,22 @@ class Sent:
     cues: tuple[Cue, ...]
     subtitle_source: str
     damaged: bool
+    subtitle_language: str | None = None
+
+    @classmethod
+    def of(cls, frames: Frames) -> Sent:
+        shape, pts, cues, source = frames.images.shape, frames.pts_seconds, frames.cues, frames.subtitle_source
+        return cls(shape, pts, cues, source, frames.damaged, frames.subtitle_language)
+
+    def with_images(self, images: npt.NDArray[np.uint8]) -> Frames:
+        return Frames(
+            images,
+            self.pts_seconds,
+            self.cues,
+            self.subtitle_source,
+            subtitle_language=self.subtitle_language,
+            damaged=self.damaged,
+        )
 
 
 class FrameMemory:
@@ -44,15 +60,24 @@ class FrameMemory:
 
     def receive(self, sent: Sent) -> Frames:
         """The frames that a worker has sampled into this memory, which they keep until they are dropped themselves."""
-        pixels = mmap.mmap(self._file, int(np.prod(sent.shape)))
-        images = np.frombuffer(pixels, np.uint8).reshape(sent.shape)
-        return Frames(images, sent.pts_seconds, sent.cues, sent.subtitle_source, damaged=sent.damaged)
+        return _frames_in(self._file, sent)
+
+    def put(self, frames: Frames) -> Sent:
+        """The other way: for another process to `open_frames`."""
+        os.pwrite(self._file, np.ascontiguousarray(frames.images).data, 0)
+        return Sent.of(frames)
 
     def close(self) -> None:
         """No more is to come. Frames that were received stay."""
         os.close(self._file)
         if self._is_named:
             Path(self.path).unlink()
+
+
+def open_frames(path: str, sent: Sent) -> Frames:
+    """In another process: the frames that were put into the memory at `path`."""
+    with Path(path).open("r+b") as file:
+        return _frames_in(file.fileno(), sent)
 
 
 def sample_into(
@@ -62,4 +87,9 @@ def sample_into(
     frames = sample_frames(clip, settings)
     with Path(path).open("r+b") as file:
         file.write(np.ascontiguousarray(frames.images).data)
-    return Sent(frames.images.shape, frames.pts_seconds, frames.cues, frames.subtitle_source, frames.damaged)
+    return Sent.of(frames)
+
+
+def _frames_in(file: int, sent: Sent) -> Frames:
+    pixels = mmap.mmap(file, int(np.prod(sent.shape)))
+    return sent.with_images(np.frombuffer(pixels, np.uint8).reshape(sent.shape))

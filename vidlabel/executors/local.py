@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vidlabel.config import Limits, SceneSettings, Settings
-from vidlabel.data import AskedClip, Clip, Question, Stage, Video
+from vidlabel.data import AskedClip, Clip, Frames, Question, Stage, Video
 from vidlabel.errors import VideoError
-from vidlabel.executors.handover import FrameMemory, Sent, sample_into
 from vidlabel.executors.speech import SpeechStage
-from vidlabel.executors.workers import DecodeWorkers
+from vidlabel.executors.workers import DecodeWorkers, StageWorkers
 from vidlabel.ledger import Ledger, Planned
 from vidlabel.pipeline import Stages, time_limit
 from vidlabel.scenes_cache import ScenesCache
@@ -31,7 +30,6 @@ class Task:
     video: Video
     clip: Clip | None = None
     questions: tuple[Question, ...] = ()
-    memory: FrameMemory | None = None  # for its frames
     file_key: str | None = None  # of the file as its scenes begin to be looked for
 
 
@@ -53,7 +51,7 @@ class LocalFeed:
         settings: Settings,
         limits: Limits,
         stages: Stages,
-        workers: DecodeWorkers[Task],
+        workers: StageWorkers[Task],
         ledger: Ledger,
         speech: SpeechStage | None = None,
         on_tick: Callable[[], None],
@@ -86,12 +84,6 @@ class LocalFeed:
     def num_ready(self) -> int:
         """Clips that are decoded and wait for the captioner."""
         return len(self._arrived)
-
-    def close(self) -> None:
-        """What is still under way is not wanted any more."""
-        for task in self._workers.in_flight():
-            if task.memory is not None:
-                task.memory.close()
 
     def would_wait(self) -> bool:
         """Whether the next clip is still being decoded, so that pulling it would block. See `captioner.Feed`."""
@@ -160,12 +152,10 @@ class LocalFeed:
         if isinstance(seconds, VideoError):  # it was there when its scenes were found
             self._ledger.clip_failed(clip, "open", seconds)
             return
-        memory = FrameMemory()
-        sample, settings = self._stages.sample_frames, self._settings.frames
-        task = Task(clip.video, clip, questions, memory)
-        self._workers.submit(task, sample_into, memory.path, sample, clip, settings, seconds=seconds)
+        task = Task(clip.video, clip, questions)
+        self._workers.sample(task, self._stages.sample_frames, clip, self._settings.frames, seconds=seconds)
 
-    def _take(self, task: Task, outcome: list[Clip] | Sent | VideoError) -> None:
+    def _take(self, task: Task, outcome: list[Clip] | Frames | VideoError) -> None:
         """Clips to be sampled, a clip to be asked, or a failure: whatever a worker has finished."""
         if task.clip is None:
             if isinstance(outcome, VideoError):
@@ -176,18 +166,14 @@ class LocalFeed:
                 assert isinstance(outcome, list)
                 self._plan(task.video, self._ledger.found_clips(task.video, outcome))
             return
-        assert task.memory is not None
         if isinstance(outcome, VideoError):
             self._ledger.clip_failed(task.clip, "frames", outcome)
         elif not self._ledger.is_unchanged(task.video):
             self._ledger.clip_failed(task.clip, "frames", VideoError(CHANGED))
         else:
-            assert isinstance(outcome, Sent)
-            frames = task.memory.receive(outcome)
-            if self._speech is not None:
-                frames = self._speech.with_speech(task.clip, frames)
+            assert isinstance(outcome, Frames)
+            frames = outcome if self._speech is None else self._speech.with_speech(task.clip, outcome)
             self._arrived.append(AskedClip(task.clip, frames, task.questions, self._settings.answers.seed))
-        task.memory.close()
 
 
 def each_scenes(

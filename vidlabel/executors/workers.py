@@ -10,11 +10,15 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from vidlabel.config import FrameSettings
+from vidlabel.data import Clip, Frames
 from vidlabel.errors import VideoError
+from vidlabel.executors.handover import FrameMemory, sample_into
 from vidlabel.executors.pool import CannotStartError, OutOfTimeError, ProcessPool, WorkerLostError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +29,38 @@ STAGES_PER_WORKER = 500
 # Loaded once in the fork server, so that a replaced worker starts in milliseconds instead of seconds.
 PRELOADED = ["vidlabel.executors.worker_imports"]
 
-Key = TypeVar("Key")
+Key = TypeVar("Key")  # of the caller's own
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Key]):
+    """One call in flight."""
+
+    key: Key
+    seconds: float
+    memory: FrameMemory | None = None  # for what it samples
+
+
+class StageWorkers(Protocol[Key]):
+    """Where the stages of a video run: processes of this machine, or of many. Calls go in and come out under a key."""
+
+    def __len__(self) -> int: ...
+
+    def in_flight(self) -> Iterator[Key]: ...
+
+    def submit(self, key: Key, function: Callable[..., Any], *args: object, seconds: float) -> None: ...
+
+    def sample(
+        self,
+        key: Key,
+        sample_frames: Callable[[Clip, FrameSettings], Frames],
+        clip: Clip,
+        settings: FrameSettings,
+        *,
+        seconds: float,
+    ) -> None: ...
+
+    def finished(self, wait_seconds: float) -> list[tuple[Key, Any]]: ...
 
 
 class DecodeWorkers(Generic[Key]):
@@ -37,7 +72,7 @@ class DecodeWorkers(Generic[Key]):
         self._num_workers = num_workers
         self._memory_mb = memory_mb
         self._pool: ProcessPool | None = None
-        self._running: dict[Future[Any], tuple[Key, float]] = {}  # and its time limit
+        self._running: dict[Future[Any], _Call[Key]] = {}
 
     def __enter__(self) -> DecodeWorkers[Key]:
         # not fork: this process may hold a CUDA context and running threads
@@ -55,18 +90,37 @@ class DecodeWorkers(Generic[Key]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         assert self._pool is not None
         self._pool.stop()
+        for call in self._running.values():
+            if call.memory is not None:
+                call.memory.close()
 
     def __len__(self) -> int:
         """Calls in flight, finished ones that were not taken yet among them."""
         return len(self._running)
 
     def in_flight(self) -> Iterator[Key]:
-        return (key for key, _ in self._running.values())
+        return (call.key for call in self._running.values())
 
     def submit(self, key: Key, function: Callable[..., Any], *args: object, seconds: float) -> None:
         """Run `function(*args)` in a worker. After `seconds` of running the worker is killed: the call has failed."""
+        self._submit(_Call(key, seconds), function, args)
+
+    def sample(
+        self,
+        key: Key,
+        sample_frames: Callable[[Clip, FrameSettings], Frames],
+        clip: Clip,
+        settings: FrameSettings,
+        *,
+        seconds: float,
+    ) -> None:
+        """Likewise, for a stage that gives frames: they come through memory, not through the pipe."""
+        memory = FrameMemory()
+        self._submit(_Call(key, seconds, memory), sample_into, (memory.path, sample_frames, clip, settings))
+
+    def _submit(self, call: _Call[Key], function: Callable[..., Any], args: tuple[object, ...]) -> None:
         assert self._pool is not None, "use DecodeWorkers in a with statement"
-        self._running[self._pool.submit(function, *args, seconds=seconds)] = key, seconds
+        self._running[self._pool.submit(function, *args, seconds=call.seconds)] = call
 
     def finished(self, wait_seconds: float) -> list[tuple[Key, Any]]:
         """What has finished, waiting at most so long for a first one: its value, or a VideoError saying why not."""
@@ -76,9 +130,18 @@ class DecodeWorkers(Generic[Key]):
             error = future.exception()
             if isinstance(error, CannotStartError):
                 raise error
-            key, seconds = self._running.pop(future)
-            results.append((key, future.result() if error is None else self._explain(error, seconds)))
+            call = self._running.pop(future)
+            results.append((call.key, self._outcome(call, future)))
         return results
+
+    def _outcome(self, call: _Call[Key], future: Future[Any]) -> Any:
+        error = future.exception()
+        outcome: Any = future.result() if error is None else self._explain(error, call.seconds)
+        if call.memory is not None:
+            if error is None:
+                outcome = call.memory.receive(outcome)
+            call.memory.close()
+        return outcome
 
     def _explain(self, error: BaseException, seconds: float) -> VideoError:
         if not isinstance(error, VideoError):
