@@ -158,6 +158,38 @@ def test_machine_on_which_every_captioner_dies_stops_the_run(asked_clips: list[A
         list(ManyCaptioners(_DyingAtOnce(), window=2).answer(asked_clips * 10))
 
 
+class _HoldingBack:
+    """One that answers nothing until it has four clips or is flushed, as a batch does; and dies at the clip of v5."""
+
+    def __init__(self) -> None:
+        self.clips: list[AskedClip] = []
+        self.is_flushed = False
+
+    def ready(self) -> Collection[int]:
+        return [0]
+
+    def send(self, number: int, asked: AskedClip) -> None:
+        self.clips.append(asked)
+        self.is_flushed = False
+
+    def flush(self, number: int) -> None:
+        self.is_flushed = True
+
+    def poll(self, wait_seconds: float) -> list[Event]:
+        assert self.clips, "it is waited for and has nothing"
+        assert len(self.clips) == 4 or self.is_flushed, "it would wait for ever"
+        clips, self.clips = self.clips, []
+        if any(asked.clip.video.video_id == "v5" for asked in clips):
+            return [Died(0, "SIGKILL")]
+        return list(EchoCaptioner().answer(clips))
+
+
+def test_one_that_holds_answers_back_is_never_waited_for_in_vain(asked_clips: list[AskedClip]) -> None:
+    answers = list(ManyCaptioners(_HoldingBack(), window=4).answer(asked_clips))
+    assert sorted(answer.clip_id for answer in answers) == sorted(asked.clip.clip_id for asked in asked_clips)
+    assert [answer.clip_id for answer in answers if answer.error] == ["v5-c"]
+
+
 class _Recording:
     """Echoes in this process and notes how many clips it was ever given at once."""
 

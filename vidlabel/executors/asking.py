@@ -87,19 +87,22 @@ class ManyCaptioners:
             if one is None:
                 break
             self._send(number, one)
-        if source.ended or self._again:  # nothing more comes until what they have is answered
-            for busy in sorted(self._unflushed):
+        everybody = source.ended or self._again  # nothing more comes until what they have is answered
+        for busy in sorted(self._unflushed):
+            if everybody or self._has_one_alone(busy):
                 self._captioners.flush(busy)
-            self._unflushed.clear()
+                self._unflushed.discard(busy)
         return number is not None and not source.ended and not self._again
 
     def _least_busy(self) -> int | None:
         def has_room(number: int) -> bool:
-            mine = self._with.get(number, [])
-            return len(mine) < self._window and not any(one.num_deaths >= ALONE_AFTER for one in mine)
+            return len(self._with.get(number, [])) < self._window and not self._has_one_alone(number)
 
         free = [number for number in self._captioners.ready() if has_room(number)]
         return min(free, key=lambda number: (len(self._with.get(number, [])), number), default=None)
+
+    def _has_one_alone(self, number: int) -> bool:
+        return any(one.num_deaths >= ALONE_AFTER for one in self._with.get(number, []))
 
     def _next_again(self, number: int) -> _Asked | None:
         """One that must be alone waits, and all others with it, until a captioner has nothing else."""
