@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def test_node_removed_in_the_middle_loses_and_doubles_nothing(videos: Path, tmp_
         head_node_args={"num_cpus": 0, "object_store_memory": SMALL, "include_dashboard": False},
     )
     try:
-        doomed = nodes.add_node(num_cpus=2, object_store_memory=SMALL)
+        doomed = nodes.add_node(num_cpus=4, object_store_memory=SMALL)
+        nodes.add_node(num_cpus=4, object_store_memory=SMALL)
         ray.init(address=nodes.address, **OPTIONS)
         out = tmp_path / "labels.parquet"
         work = out.with_name(out.name + ".work")
@@ -213,12 +215,12 @@ def test_node_removed_in_the_middle_loses_and_doubles_nothing(videos: Path, tmp_
             deadline = time.monotonic() + 60
             while not list(work.glob("part-*.parquet")) and time.monotonic() < deadline:
                 time.sleep(0.02)
-            nodes.add_node(num_cpus=2, object_store_memory=SMALL)
             nodes.remove_node(doomed, allow_graceful=False)
 
         remover = threading.Thread(target=remove)
         remover.start()
-        label(videos, ray_job(out, load_captioner=SlowEcho))
+        limits = Limits(num_workers=8, batch_size=2, flush_seconds=0.2)  # an actor on each
+        label(videos, replace(ray_job(out, load_captioner=SlowEcho), limits=limits))
         remover.join()
         assert doomed not in nodes.list_all_nodes()
         check_same(out, local)

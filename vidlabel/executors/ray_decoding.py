@@ -128,8 +128,10 @@ class RayDecodeWorkers(Generic[Key]):
 
         actor_class = ray.remote(DecodeActor)
         for number, size in enumerate(self._sizes):
+            # no CPUs are reserved: after the loss of a machine its actors must find room on those that are left, or
+            # the videos that they were at would wait for ever
             actor = actor_class.options(
-                num_cpus=size, max_restarts=-1, max_task_retries=_MAX_RETRIES, scheduling_strategy="SPREAD"
+                max_restarts=-1, max_task_retries=_MAX_RETRIES, scheduling_strategy="SPREAD"
             ).remote(size, self._memory_mb)
             self._actors.append(actor)
             self._starting[actor.is_up.remote()] = number
