@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.quality import Case, load_cases, score, score_all
+from benchmarks.quality import DATA, Case, load_cases, score, score_all
 from vidlabel.quality import FLAGS, Repeats, Said, Thresholds, flags_of, strip_opening
 from vidlabel.train.shapes_text import captions, question
 from vidlabel.train.shapes_world import Scene, make_scene
@@ -127,10 +127,41 @@ def test_what_is_quoted_is_no_fault_of_the_answer() -> None:
         ("en-GB", "en-GB", "Colourful balloons rise over the harbour.", False),
         ("hi", "hi", "एक आदमी सड़क पर चल रहा है।", False),
         ("fi", "fi", "Mies kävelee kadulla koiransa kanssa ja hymyilee.", False),
+        ("en", "en", "Sinipaitainen mies avaa vihreän oven ja astuu sisään taloon.", True),
+        ("en", "en", "Un bărbat în cămașă albastră deschide o ușă verde și intră în casă.", True),
+        ("de", "de", "Mavi gömlekli bir adam yeşil kapıyı açıp eve giriyor ve gülüyor.", True),
+        ("en", "en", "Ajax, Feyenoord, Bayern Munich, Juventus, Real Madrid, Porto.", False),
+        (
+            "en",
+            "en",
+            "Spaghetti carbonara, lasagne, tiramisu, espresso, cappuccino, ciabatta, gelato, panna cotta.",
+            False,
+        ),
+        ("en", "en", "Boy kicks ball, girl catches ball, dog barks loudly nearby.", False),
+        ("en", "en", "Kaksi lasta leikkii pallolla.", False),
     ],
 )
-def test_language_is_told_by_script_and_little_words(asked: str, language: str, text: str, is_wrong: bool) -> None:
+def test_language_is_told_by_script_by_little_words_and_by_the_detector(
+    asked: str, language: str, text: str, is_wrong: bool
+) -> None:
     assert ("wrong_language" in flags_of(Said(text=text, language=language))) is is_wrong
+
+
+def test_sentences_of_many_languages_are_no_english_and_never_wrong_in_their_own() -> None:
+    lines = (DATA / "languages.tsv").read_text(encoding="utf-8").splitlines()
+    sentences = [(language, text) for language, text in (line.split("\t") for line in lines)]
+    assert len({language for language, _ in sentences}) == 19
+    found = [language for language, text in sentences if "wrong_language" in flags_of(Said(text=text, language="en"))]
+    assert len(found) >= 30  # the little words alone find 23
+    own = [text for language, text in sentences if "wrong_language" in flags_of(Said(text=text, language=language))]
+    assert own == []
+
+
+@pytest.mark.parametrize("num_words", [1, 2, 3, 4])
+def test_short_texts_are_never_wrong_by_their_words(num_words: int) -> None:
+    for line in (DATA / "languages.tsv").read_text(encoding="utf-8").splitlines():
+        short = " ".join(line.split("\t")[1].split()[:num_words])
+        assert "wrong_language" not in flags_of(Said(text=short, language="en")), short
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ _SHOWN = re.compile(  # an address that can be seen or heard is a part of the sc
     re.IGNORECASE,
 )
 _ADVERTISED = re.compile(
-    r"\b(?:visit|contact|subscribe|(?:follow|call|e-?mail|(?:write|talk) to) us|check out|for more"
-    r"|(?:see|watch|read|find) more|download|click)\b"
+    r"\b(?:visit|contact|subscribe|(?:follow|call|e-?mail|(?:write|talk) to) us|check out"
+    r"|(?:for|see|watch|read|find) more|download|click)\b"
     r"|访问|联系|关注|下载|点击|更多",
     re.IGNORECASE,
 )

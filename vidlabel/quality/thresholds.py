@@ -44,6 +44,8 @@ class Thresholds:
     own_script_share: float = 0.5  # of words in the script of the language asked for, when that is not Latin
     stop_word_share: float = 0.12  # English text has more than twice as many; below, other languages are looked at
     language_words: int = 5  # fewer words do not tell a language
+    detector_words: int = 8  # nor do so few to the detector
+    detector_confidence: float = 0.99
 
     # subtitle_copy
     copied_share: float = 0.6  # of the words outside reported speech that follow the subtitles

@@ -37,7 +37,7 @@ def read(text: str) -> Reading:
         words, spaceless = _ASCII_WORD.findall(lower), False
         plain = _QUOTED.sub(" ", text) if '"' in text or "'" in text else text
     else:
-        lower = lower.replace("’", "'")
+        lower = _plain_marks(lower)
         words, spaceless = _WORD.findall(lower), is_spaceless(lower)
         has_quotes = '"' in text or "'" in text or any(mark in text for mark in _QUOTE_MARKS)
         plain = _QUOTED.sub(" ", text) if has_quotes else text
@@ -56,7 +56,12 @@ def word_set(words: str) -> frozenset[str]:
 
 def words_of(text: str) -> list[str]:
     """Lower case, without punctuation."""
-    return _WORD.findall(text.lower().replace("’", "'"))
+    return _WORD.findall(_plain_marks(text.lower()))
+
+
+def _plain_marks(lower: str) -> str:
+    """The Turkish capital I with a dot is two characters in lower case, of which the second would end the word."""
+    return lower.replace("’", "'").replace("i\u0307", "i")
 
 
 @lru_cache(maxsize=4096)  # a run has few instructions and many answers to each
