@@ -259,6 +259,8 @@ def test_a_dozen_unseen_clips_are_described_rightly(tmp_path: Path) -> None:
 def test_two_hundred_unseen_clips_are_described_rightly(tmp_path: Path) -> None:
     result = examine(WEIGHTS, tmp_path, num_scenes=200)
     assert result.worst >= 0.95, (result.shares, result.mistakes)
+    assert len(result.question_kinds) == 9
+    assert result.worst_kind >= 0.9, (result.question_kinds, result.mistakes)
 
 
 def test_training_writes_a_model_folder_that_loads(tmp_path: Path) -> None:

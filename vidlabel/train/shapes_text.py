@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from vidlabel.train.shapes_asking import caption_instruction
@@ -58,20 +59,26 @@ def captions(scene: Scene, random: np.random.Generator) -> Asked:
 
 def question(scene: Scene, random: np.random.Generator) -> Asked:
     """One question about the scene, of a kind drawn at random, and its answer."""
-    kinds = (
-        _colour,
-        _shape,
-        motion_question,
-        motion_question,
-        _event,
-        _count,
-        speech_question,
-        speech_question,
-        _backdrop,
-        _size,
-        _existence,
+    return question_of_kind(scene, random)[1]
+
+
+def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[str, Asked]:
+    """Likewise, with the kind's name."""
+    kinds: tuple[tuple[str, Callable[[Scene, np.random.Generator], Asked]], ...] = (
+        ("colour", _colour),
+        ("shape", _shape),
+        ("motion", motion_question),
+        ("motion", motion_question),
+        ("event", _event),
+        ("count", _count),
+        ("speech", speech_question),
+        ("speech", speech_question),
+        ("backdrop", _backdrop),
+        ("size", _size),
+        ("existence", _existence),
     )
-    return kinds[int(random.integers(len(kinds)))](scene, random)
+    name, ask = kinds[int(random.integers(len(kinds)))]
+    return name, ask(scene, random)
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:
