@@ -95,8 +95,10 @@ class Places:
         folder, _, name = location.rpartition("/")
         real = self._real_folders.get(folder)
         if real is None:
-            real = self._real_folders[folder] = str(Path(folder or "/").resolve())
-        real = str(Path(location).resolve()) if Path(location).is_symlink() else f"{real.rstrip('/')}/{name}"
+            real = self._real_folders[folder] = os.path.realpath(
+                folder or "/"
+            )  # not `resolve`: links may go in a circle
+        real = os.path.realpath(location) if os.path.islink(location) else f"{real.rstrip('/')}/{name}"  # noqa: PTH114
         return _starts_with(real, self._real_root)
 
 

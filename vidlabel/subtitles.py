@@ -10,6 +10,7 @@ Looked for in this order, the first that is there is taken:
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -99,13 +100,14 @@ def _leads_away(sidecar: Path, video: Video) -> bool:
 
     Beside the file that the video itself is a link to is fine: so it is where a folder is made of links into a store.
     """
-    if not sidecar.is_symlink():
+    if not os.path.islink(sidecar):  # noqa: PTH114  pathlib's raises where a name is too long
         return False
     location = Path(video.location)
     is_below = not video.path.startswith("/") and video.location.endswith(f"/{video.path}")
     top = Path(video.location[: -len(video.path) - 1] or "/") if is_below else location.parent
-    target = sidecar.resolve()
-    return not any(target.is_relative_to(folder) for folder in (top.resolve(), location.resolve().parent))
+    target = Path(os.path.realpath(sidecar))  # not `resolve`, which raises where links go in a circle
+    allowed = Path(os.path.realpath(top)), Path(os.path.realpath(location)).parent
+    return not any(target.is_relative_to(folder) for folder in allowed)
 
 
 @lru_cache(maxsize=4)
