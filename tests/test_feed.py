@@ -17,8 +17,8 @@ from vidlabel import pipeline
 from vidlabel.captioner import EchoCaptioner
 from vidlabel.config import FrameSettings, Limits
 from vidlabel.data import Answer, AskedClip, Clip, Frames
+from vidlabel.executors.follow_ups import WithFollowUps
 from vidlabel.executors.handover import FrameMemory, Sent, sample_into
-from vidlabel.executors.local import LocalFeed
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.frames import sample_frames
 from vidlabel.pipeline import Stages, default_stages
@@ -47,7 +47,7 @@ class PatientCaptioner:
         self.order: list[str] = []
 
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
-        assert isinstance(clips, LocalFeed)
+        assert isinstance(clips, WithFollowUps)
         assert clips.would_wait()
         self.go.touch()
         pulled = iter(clips)

@@ -298,9 +298,8 @@ def test_name_that_is_no_utf8_is_kept_as_it_is(tmp_path: Path) -> None:
         ("m.jsonl", "[" * 100_000 + "\n", "m.jsonl, line 1: not JSON"),
         ("m.jsonl", '{"video": ["a.mp4"]}\n', "m.jsonl, line 1: video must be a text, got ['a.mp4']"),
         ("m.jsonl", '{"video": "a\\u0000.mp4"}\n', "m.jsonl, line 1: 'a\\x00.mp4': a path has no zero byte"),
-        ("m.csv", "video\nhttp://host/a.mp4\n", "m.csv, line 2: http://host/a.mp4: only local files can be read"),
-        ("m.csv", "video\ns3://bucket/a.mp4\n", "m.csv, line 2: s3://bucket/a.mp4: only local files can be read"),
-        ("m.csv", "video,subtitle\na.mp4,https://h/a.vtt\n", "https://h/a.vtt: only local files can be read"),
+        ("m.csv", "video\nftp://host/a.mp4\n", "m.csv, line 2: ftp://host/a.mp4: only s3://, gs://,"),
+        ("m.csv", "video,subtitle\na.mp4,smb://h/a.vtt\n", "m.csv, line 2: smb://h/a.vtt: only s3://, gs://,"),
         ("m.parquet", "not parquet", "m.parquet: not a whole parquet file"),
     ],
 )
@@ -348,8 +347,8 @@ def test_one_video_id_for_spans_of_two_files_is_refused(tmp_path: Path) -> None:
 def test_input_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.mp4: cannot be opened: No such file"):
         read(tmp_path / "absent.mp4")
-    with pytest.raises(InputError, match=r"https://host/a\.mp4: only local files"):
-        read("https://host/a.mp4")
+    with pytest.raises(InputError, match=r"ftp://host/a\.mp4: only s3://"):
+        read("ftp://host/a.mp4")
     with pytest.raises(InputError, match=r"--root .*absent: no such folder"):
         read("-", root=tmp_path / "absent", lines=[])
 

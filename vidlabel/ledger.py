@@ -161,6 +161,11 @@ class Ledger:
             self._labels_closed(waiting.clip.video, waiting.num_open)
         self._waiting.clear()
 
+    def close(self) -> None:
+        """Nothing more is to come: the frames of what is open go, whoever still holds this ledger."""
+        self._waiting.clear()
+        self.follow_ups.clear()
+
     def unfinished_video_ids(self) -> set[str]:
         """Videos of this run that have labels to come."""
         return {video.video_id for video in self._num_open}

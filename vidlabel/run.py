@@ -188,6 +188,8 @@ def _execute(pending: Pending, ledger: Ledger, job: Job, metrics: Metrics) -> fl
             speech=_open_speech(stack, job),
             on_tick=tick,
         )
+        stack.callback(feed.close)
+        stack.callback(ledger.close)
         feed.start()  # decoding begins while the model is loaded
         captioner = stack.enter_context(job.executor.captioner(job.load_captioner))
         source = WithFollowUps(feed, ledger.follow_ups, ledger.stopping)

@@ -80,6 +80,10 @@ class LocalFeed:
         """Let the workers begin, before anything is pulled."""
         self._submit()
 
+    def close(self) -> None:
+        """What has arrived is not wanted any more: it may be gigabytes, and an error's traceback may hold this feed."""
+        self._arrived.clear()
+
     @property
     def num_ready(self) -> int:
         """Clips that are decoded and wait for the captioner."""
