@@ -24,8 +24,6 @@ from vidlabel.cli import app
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-# options that not every build of vidlabel has
-NOT_EVERYWHERE = {"--shard", "--executor"}
 
 
 @pytest.fixture
@@ -75,8 +73,8 @@ def test_command_lines_of_the_examples_run(data: Path, name: str, line: str) -> 
     helped = CliRunner().invoke(app, [args[0], "--help"]).stdout
     options = {arg for arg in args if arg.startswith("--")}
     missing = {option for option in options if f"{option} " not in helped}
-    assert missing <= NOT_EVERYWHERE
-    if missing or args[0] == "doctor":  # what that says is of the machine
+    assert missing == set()
+    if args[0] == "doctor":  # what that says is of the machine
         return
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
@@ -145,8 +143,6 @@ def test_slurm_array_gives_every_task_a_share_of_its_own(tmp_path: Path) -> None
 
 
 def test_slurm_array_labels_everything_once(data: Path) -> None:
-    if "--shard" not in CliRunner().invoke(app, ["caption", "--help"]).stdout:
-        pytest.skip("this build has no --shard")
     out = data / "labels.parquet"
     for task in range(2):
         program = f'exec {shlex.quote(sys.executable)} -m vidlabel "$@"'

@@ -118,7 +118,8 @@ def inputs_of(kind: Kind, videos: list[Path], folder: Path) -> Path:
 
 def settings_of(kind: Kind) -> Settings:
     task, language = kind
-    made = echo_settings(language=language, per_clip=PER_CLIP if task == "caption" else 1)
+    asked = {"per_clip": PER_CLIP} if task == "caption" else {"pool": "manifest"}
+    made = echo_settings(language=language, **asked)
     return replace(made, task=task, scenes=SceneSettings(split="none"))
 
 

@@ -181,6 +181,8 @@ SHOWS_THE_TIME = {
     "lock": {"datetime.now"},
     "outputs": {"datetime.now"},
     "labels": {"datetime.now"},
+    "report": {"datetime.now"},
+    "reviews": {"datetime.now"},
 }
 
 

@@ -65,6 +65,7 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
     if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
         raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
     check_quantize(spec, options.quantize)
+    grounding = _grounding(options, spec)
     limits = _limits(options, spec, available_cores() if cluster is None else cluster.num_cpus)
     output = parse_output(options.out)
     if options.shard is not None:
@@ -73,7 +74,7 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
     metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     most_from_manifest = videos.most_questions if options.task == "qa" else 0
-    asking = _asking(options, spec, dtype, from_manifest=most_from_manifest > 0)
+    asking = _asking(options, spec, dtype, grounding, from_manifest=most_from_manifest > 0)
     settings = asking.settings
     if spec.name == "shapes":
         logger.warning(
@@ -146,7 +147,7 @@ def choose_device(device: str, dtype: str, *, needs_torch: bool, cluster: Cluste
     return device, dtype
 
 
-def _asking(options: LabelOptions, spec: ModelSpec, dtype: str, *, from_manifest: bool) -> Asking:
+def _asking(options: LabelOptions, spec: ModelSpec, dtype: str, grounding: Grounding, *, from_manifest: bool) -> Asking:
     """What is asked. A language or a number that the pools do not have is found here and not at the first clip."""
     levels = "" if options.levels is None else check_levels(options.levels)
     if from_manifest and options.per_clip is not None:
@@ -154,7 +155,7 @@ def _asking(options: LabelOptions, spec: ModelSpec, dtype: str, *, from_manifest
     pools = pick_pools(
         options.task, options.prompts, levels=levels, propose=options.propose, from_manifest=from_manifest
     )
-    settings = _settings(options, spec, pools, levels, dtype, _speech(options), from_manifest=from_manifest)
+    settings = _settings(options, spec, pools, levels, dtype, grounding, from_manifest=from_manifest)
     per_clip = settings.answers.per_clip
     if options.rewrite == "merge" and len(levels.split(",")) * per_clip < 2:
         raise InputError("--rewrite merge: there is one caption a clip; give --levels or --per-clip 2 or more")
@@ -225,10 +226,11 @@ def _settings(
     pools: Sequence[Pool],
     levels: str,
     dtype: str,
-    speech: SpeechModel | None,
+    grounding: Grounding,
     *,
     from_manifest: bool,
 ) -> Settings:
+    speech = _speech(options)
     scenes = scene_settings(options.split, options.detector, options.min_clip, options.max_clip)
     try:
         return Settings(
@@ -263,7 +265,7 @@ def _settings(
                 top_p=options.top_p,
                 dtype=dtype,
                 quantize=options.quantize,
-                grounding=_grounding(options, spec),
+                grounding=grounding,
             ),
         )
     except ValueError as error:
