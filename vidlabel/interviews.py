@@ -56,8 +56,6 @@ class Interview:
         # where an answer belongs: its row, and the place of its question there (None: a rewording)
         self._open: dict[Question, list[tuple[_Row, int | None]]] = {}
         self._source = asking.source(asked.clip.clip_id) if self._proposals else None
-        everything = asking.wanted(asked.clip.clip_id, asked.clip.video)  # what is done already too
-        self._seen_texts = {question.text for one in everything for question in one.questions}
         for one in wanted:
             if one.form != "proposed":
                 self._begin(one)
@@ -197,10 +195,12 @@ class Interview:
     def _proposed(self, answer: Answer) -> Next:
         """Questions for all labels that wait for one: the model's own, and the pools' where those are too few."""
         clip_id = self.asked.clip.clip_id
+        everything = self._asking.wanted(clip_id, self.asked.clip.video)  # what is done already too
+        asked = {question.text for one in everything for question in one.questions}
         number = self._settings.answers.propose
         texts = [] if answer.error else read_questions(answer.text, answer.question.language, number)
-        found = [text for text in texts if text not in self._seen_texts]
-        spare = [q for q in self._asking.spare_questions(clip_id) if q.text not in {*self._seen_texts, *found}]
+        found = [text for text in texts if text not in asked]
+        spare = [q for q in self._asking.spare_questions(clip_id) if q.text not in {*asked, *found}]
         filled: list[Wanted] = []
         for wanted in self._proposals:
             place = int(wanted.key.split()[-1])  # by its number, so that a resumed run gives each the same question
