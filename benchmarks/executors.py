@@ -32,7 +32,7 @@ def seconds_of(folder: Path, out: Path, executor: Executor, limits: Limits) -> f
         output=parse_output(out),
         settings=Settings("caption", SCENES, FRAMES, AnswerSettings("echo", "echo-1", pool.name, pool.fingerprint)),
         limits=limits,
-        pool=pool,
+        pools=(pool,),
         stages=default_stages(),
         load_captioner=EchoCaptioner,
         executor=executor,
