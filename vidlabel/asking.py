@@ -50,12 +50,11 @@ class Asking:
         """The labels that a clip is to get, by hashes of the seed and the clip's id."""
         if self.settings.task == "qa":
             return (*self._pairs(clip_id, video), *self._proposals())
-        if not self.settings.answers.levels:
+        if self._levels:
+            captions = [wanted for level in self._levels for wanted in self._of_level(level, clip_id)]
+        else:
             (pool,) = self.pools
             captions = [self._plain(question) for question in self._draw(pool, clip_id)]
-        else:
-            levels = self.settings.answers.levels.split(",")
-            captions = [wanted for level in levels for wanted in self._of_level(level, clip_id)]
         if self.settings.answers.rewrite != "merge":
             return tuple(captions)
         questions = tuple(question for caption in captions for question in caption.questions)
@@ -68,9 +67,9 @@ class Asking:
         )
         return replace(question, key="proposed from")
 
-    def proposed(self, wanted: Wanted, text: str) -> Wanted:
+    def proposed(self, wanted: Wanted, question: Question) -> Wanted:
         """A label that was to be proposed, now that its question is there."""
-        question = Question(text, "proposed", "qa", self.language, key=wanted.key)
+        question = replace(question, key=wanted.key)
         return replace(wanted, questions=(question,), rewordings=reworded(question, self.settings.answers.verify))
 
     def spare_questions(self, clip_id: str) -> tuple[Question, ...]:
@@ -108,10 +107,9 @@ class Asking:
     def columns(self) -> tuple[str, ...]:
         """The columns that labels of these settings have beside the usual ones."""
         answers = self.settings.answers
-        levels = answers.levels.split(",") if answers.levels else []
         return (
-            *(["level"] if levels else []),
-            *(PARTS if "structured" in levels and answers.rewrite != "merge" else ()),
+            *(["level"] if self._levels else []),
+            *(PARTS if "structured" in self._levels and answers.rewrite != "merge" else ()),
             *(["agreement"] if answers.verify else []),
             *(["attempt"] if answers.retry_flagged else []),
             *(["caption_original"] if answers.rewrite != "none" else []),
@@ -123,10 +121,14 @@ class Asking:
         if self.settings.task == "qa":
             num_pairs = (0 if self._asks_manifest else answers.per_clip) or most_from_manifest
             return max(1, num_pairs + bool(answers.propose), answers.propose) * (1 + answers.verify)
-        if not answers.levels:
+        if not self._levels:
             return answers.per_clip
-        levels = answers.levels.split(",")
-        return sum(len(PARTS) if level == "structured" else answers.per_clip for level in levels)
+        return sum(len(PARTS) if level == "structured" else answers.per_clip for level in self._levels)
+
+    @property
+    def _levels(self) -> list[str]:
+        levels = self.settings.answers.levels
+        return levels.split(",") if levels else []
 
     @property
     def _asks_manifest(self) -> bool:

@@ -201,17 +201,14 @@ class Interview:
         texts = [] if answer.error else read_questions(answer.text, answer.question.language, number)
         found = [text for text in texts if text not in asked]
         spare = [q for q in self._asking.spare_questions(clip_id) if q.text not in {*asked, *found}]
+        language = answer.question.language
+        questions = [*(Question(text, "proposed", "qa", language) for text in found), *spare]
         filled: list[Wanted] = []
         for wanted in self._proposals:
             place = int(wanted.key.split()[-1])  # by its number, so that a resumed run gives each the same question
-            if place < len(found):
-                filled.append(self._asking.proposed(wanted, found[place]))
-            elif place - len(found) < len(spare):
-                question = replace(spare[place - len(found)], key=wanted.key)
-                made = self._asking.proposed(wanted, question.text)
-                filled.append(replace(made, questions=(question,)))
-            else:
+            if place >= len(questions):
                 return Next(num_closed=len(self._proposals), error="too few questions in the pools, and none proposed")
+            filled.append(self._asking.proposed(wanted, questions[place]))
         return Next(questions=tuple(question for one in filled for question in self._begin(one)))
 
 

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -106,6 +107,7 @@ def remote_info(url: str) -> RemoteInfo:
     return _tried(url, ask)
 
 
+@lru_cache(maxsize=64)  # a file is opened several times: for its facts, its scenes, each of its clips
 def reads_in_ranges(url: str, info: RemoteInfo) -> bool:
     """Whether parts of the file can be asked for. A web server is tried with its second byte."""
     if info.num_bytes is None or not is_web(url):
