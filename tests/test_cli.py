@@ -79,9 +79,11 @@ def test_every_example_runs(name: str, here: Path) -> None:
         assert out
 
 
-def test_readme_commands_are_commands_with_their_options() -> None:
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_readme_commands_are_commands_with_their_options(page: str) -> None:
     """Every `vidlabel ...` line of the README names a command, and options, that there are."""
-    lines = re.findall(r"^(?:\$ )?(vidlabel .+)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?(vidlabel .+)$", text, flags=re.MULTILINE)
     assert lines
     for line in lines:
         words = shlex.split(line.split(" #")[0])

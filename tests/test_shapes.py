@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,9 @@ from vidlabel.models.minigpt4_video.loading import load_model
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, normalise
 from vidlabel.models.minigpt4_video.prompt import build_prefix, build_suffix
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
+from vidlabel.quality import Said, flags_of
 from vidlabel.scenes import find_clips
+from vidlabel.train import shapes_text_zh
 from vidlabel.train.shapes_batch import (
     answer_loss,
     at_frame_ends,
@@ -34,6 +38,7 @@ from vidlabel.train.shapes_batch import (
 )
 from vidlabel.train.shapes_exam import examine
 from vidlabel.train.shapes_score import score_caption
+from vidlabel.train.shapes_set import SetPlan, write_set
 from vidlabel.train.shapes_text import Style, caption, captions, question
 from vidlabel.train.shapes_video import write_examples, write_video
 from vidlabel.train.shapes_wear import wear
@@ -272,3 +277,37 @@ def test_training_writes_a_model_folder_that_loads(tmp_path: Path) -> None:
     assert tokenizer.encode("hello")
     assert (tmp_path / "tiny" / "self_test.json").exists()
     assert not (tmp_path / "tiny.work").exists()
+
+
+def test_a_set_of_both_languages_is_true_and_the_same_every_time(tmp_path: Path) -> None:
+    plan = SetPlan(stream="check", first=40, num_scenes=6, languages="both")
+    for name in ("one", "two"):
+        write_set(tmp_path / name, plan)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert files == sorted(
+        path.relative_to(tmp_path / "two") for path in (tmp_path / "two").rglob("*") if path.is_file()
+    )
+    assert all((tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes() for path in files)
+
+    rows = [json.loads(line) for line in (tmp_path / "one" / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 6 * plan.num_captions
+    assert {row["language"] for row in rows} == {"en", "zh"}
+    for row in rows:
+        scene = make_scene("check", int(Path(row["video"]).stem), wild_words=False, language=row["language"])
+        if int(Path(row["video"]).stem) % 4:  # the others say made-up words
+            assert all(score_caption(scene, row["caption"], row["language"]).values()), row
+        assert probe(str(tmp_path / "one" / row["video"])).width == scene.width
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_chinese_caption_says_what_is_true_and_nothing_else_passes(number: int) -> None:
+    scene, random = make_scene("check", number, language="zh"), np.random.default_rng(0)
+    for style in get_args(Style):
+        assert all(score_caption(scene, shapes_text_zh.caption(scene, style), "zh").values())
+        said = Said(text=shapes_text_zh.caption(scene, style), language="zh", finish_reason="stop")
+        assert flags_of(said) == (), said.text
+    other = make_scene("check", number + 100, language="zh")
+    assert not all(score_caption(scene, shapes_text_zh.caption(other, "plain"), "zh").values())
+    _, (asked, answer) = shapes_text_zh.question_of_kind(scene, random)
+    assert asked.endswith("？")
+    assert answer.endswith("。")

@@ -61,8 +61,7 @@ def caption_instruction(style: str, random: np.random.Generator) -> str:
     if lot < 0.35:
         return _choice(random, _shipped(style))
     if lot < 0.45:
-        parts = [_choice(random, part) for part in (_ZH_OPENINGS, _ZH_VERBS, _ZH_OBJECTS, _ZH_TAILS[style])]
-        return "".join(parts)
+        return _composed_in_chinese(style, random)
     if style == "plain" and lot < 0.6:
         text = _choice(random, _WHOLE) if lot < 0.53 else "".join(_odd_words(random))
     else:
@@ -72,6 +71,17 @@ def caption_instruction(style: str, random: np.random.Generator) -> str:
     if random.random() < 0.15:
         text = text.lower()
     return text
+
+
+def chinese_instruction(style: str, random: np.random.Generator) -> str:
+    """The same, always in Chinese."""
+    if random.random() < 0.5:
+        return _choice(random, load_pool(_POOLS[style]).questions["zh"])
+    return _composed_in_chinese(style, random)
+
+
+def _composed_in_chinese(style: str, random: np.random.Generator) -> str:
+    return "".join(_choice(random, part) for part in (_ZH_OPENINGS, _ZH_VERBS, _ZH_OBJECTS, _ZH_TAILS[style]))
 
 
 def all_wordings() -> Iterator[str]:

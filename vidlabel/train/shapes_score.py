@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
-from vidlabel.train.shapes_text import DOES, DOES_BRIEFLY
-from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene
+from vidlabel.train import shapes_text, shapes_text_zh
+from vidlabel.train.shapes_world import COLOURS, SHAPES, Language, Scene
 
-_MOTION = {words: motion for table in (DOES, DOES_BRIEFLY) for motion, words in table.items()}
-_CLAIM = re.compile(
-    rf"\b({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(sorted(_MOTION, key=len, reverse=True))})\b"
-)
-_QUOTED = re.compile(r'"([^"]*)"')
+_MOTIONS = {words: motion for table in (shapes_text.DOES, shapes_text.DOES_BRIEFLY) for motion, words in table.items()}
+_MOTIONS_ZH = {words: motion for motion, words in shapes_text_zh.DOES.items()}
+_COLOURS_ZH = {words: colour for colour, words in shapes_text_zh.COLOUR_WORDS.items()}
+_SHAPES_ZH = {words: shape for shape, words in shapes_text_zh.SHAPE_WORDS.items()}
+_QUOTED = {"en": re.compile(r'"([^"]*)"'), "zh": re.compile("“([^”]*)”")}
 
 
-def score_caption(scene: Scene, text: str) -> dict[str, bool]:
+def _any_of(words: Iterable[str]) -> str:
+    return f"({'|'.join(sorted(words, key=len, reverse=True))})"
+
+
+_CLAIM = re.compile(rf"\b{_any_of(COLOURS)} {_any_of(SHAPES)} {_any_of(_MOTIONS)}\b")
+_CLAIM_ZH = re.compile(f"{_any_of(_COLOURS_ZH)}的{_any_of(_SHAPES_ZH)}{_any_of(_MOTIONS_ZH)}")
+
+
+def score_caption(scene: Scene, text: str, language: Language = "en") -> dict[str, bool]:
     """Right for the whole clip, that is for every thing in it. A thing too many or too few makes all three wrong."""
-    claims = _CLAIM.findall(_QUOTED.sub("", text))
-    truth = [(thing.colour, thing.shape, thing.motion) for thing in scene.things]
-    said = sorted((colour, shape, _MOTION[words]) for colour, shape, words in claims)
-    pairs = list(zip(said, sorted(truth), strict=True)) if len(said) == len(truth) else None
-    return {
-        "colour": pairs is not None and all(mine[0] == true[0] for mine, true in pairs),
-        "shape": pairs is not None and all(mine[1] == true[1] for mine, true in pairs),
-        "direction": pairs is not None and all(mine[2] == true[2] for mine, true in pairs),
-        "subtitle": _QUOTED.findall(text) == [cue.text for cue in scene.cues] and (bool(scene.cues) or '"' not in text),
+    quoted = _QUOTED[language]
+    said = sorted(_claims(quoted.sub("", text), language))
+    truth = sorted((thing.colour, thing.shape, thing.motion) for thing in scene.things)
+    pairs = list(zip(said, truth, strict=True)) if len(said) == len(truth) else None
+    scores = {
+        name: pairs is not None and all(mine[i] == true[i] for mine, true in pairs)
+        for i, name in enumerate(("colour", "shape", "direction"))
     }
+    is_silent = bool(scene.cues) or not any(mark in text for mark in '"“”')
+    return {**scores, "subtitle": quoted.findall(text) == [cue.text for cue in scene.cues] and is_silent}
 
 
 def score_answer(expected: str, text: str) -> bool:
     return text.strip() == expected
+
+
+def _claims(text: str, language: Language) -> Iterator[tuple[str, str, str]]:
+    """Colour, shape and motion of each thing that the text names with all three."""
+    if language == "zh":
+        for colour, shape, does in _CLAIM_ZH.findall(text):
+            yield _COLOURS_ZH[colour], _SHAPES_ZH[shape], _MOTIONS_ZH[does]
+    else:
+        for colour, shape, does in _CLAIM.findall(text):
+            yield colour, shape, _MOTIONS[does]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Style = Literal["plain", "short", "detailed"]
 Asked = tuple[str, str]  # question, answer
+Kind = Literal["colour", "shape", "motion", "event", "count", "speech", "backdrop", "size", "existence"]
 
 DOES: dict[Motion, str] = {
     "left": "moves to the left",
@@ -25,6 +26,9 @@ DOES: dict[Motion, str] = {
 }
 DOES_BRIEFLY = {**DOES, "left": "moves left", "right": "moves right"}
 _NUMBERS = {1: "one shape", 2: "two shapes"}
+_KINDS: tuple[Kind, ...] = (
+    "colour", "shape", "motion", "motion", "event", "count", "speech", "speech", "backdrop", "size", "existence",
+)  # fmt: skip
 
 
 def caption(scene: Scene, style: Style) -> str:
@@ -62,23 +66,32 @@ def question(scene: Scene, random: np.random.Generator) -> Asked:
     return question_of_kind(scene, random)[1]
 
 
-def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[str, Asked]:
+def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
     """Likewise, with the kind's name."""
-    kinds: tuple[tuple[str, Callable[[Scene, np.random.Generator], Asked]], ...] = (
-        ("colour", _colour),
-        ("shape", _shape),
-        ("motion", motion_question),
-        ("motion", motion_question),
-        ("event", _event),
-        ("count", _count),
-        ("speech", speech_question),
-        ("speech", speech_question),
-        ("backdrop", _backdrop),
-        ("size", _size),
-        ("existence", _existence),
-    )
-    name, ask = kinds[int(random.integers(len(kinds)))]
-    return name, ask(scene, random)
+    kinds: dict[Kind, Callable[[Scene, np.random.Generator], Asked]] = {
+        "colour": _colour,
+        "shape": _shape,
+        "motion": motion_question,
+        "event": _event,
+        "count": _count,
+        "speech": speech_question,
+        "backdrop": _backdrop,
+        "size": _size,
+        "existence": _existence,
+    }
+    kind = draw_kind(random)
+    return kind, kinds[kind](scene, random)
+
+
+def draw_kind(random: np.random.Generator) -> Kind:
+    """Motion and speech twice as often as the others."""
+    return _KINDS[int(random.integers(len(_KINDS)))]
+
+
+def attribute_question(scene: Scene, random: np.random.Generator) -> Asked:
+    """About what tells one thing from another: where two are shown, the hardest to answer."""
+    ask = (_colour, _colour, _size, _existence)[int(random.integers(4))]
+    return ask(scene, random)
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:

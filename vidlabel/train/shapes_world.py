@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from vidlabel.data import Cue
-from vidlabel.train.shapes_words import spoken_phrase
+from vidlabel.train.shapes_words import chinese_phrase, spoken_phrase
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +24,7 @@ Shape = Literal["circle", "square", "triangle", "star"]
 Motion = Literal["left", "right", "up", "down", "still", "appears", "disappears"]
 Backdrop = Literal["dark", "grey", "light"]
 Size = Literal["small", "large"]
+Language = Literal["en", "zh"]  # of what the voice says
 
 _STREAMS: tuple[Stream, ...] = get_args(Stream)
 SHAPES: tuple[Shape, ...] = get_args(Shape)
@@ -85,8 +86,8 @@ class Scene:
     cues: tuple[Cue, ...]
 
 
-def make_scene(stream: Stream, number: int, *, wild_words: bool = False) -> Scene:
-    """Scene `number` of a stream; the same for ever. `wild_words` lets the voice say made-up words as well."""
+def make_scene(stream: Stream, number: int, *, wild_words: bool = False, language: Language = "en") -> Scene:
+    """Scene `number` of a stream; the same for ever. `wild_words` lets an English voice say made-up words as well."""
     if stream not in _STREAMS:
         raise ValueError(f"a stream is one of {_STREAMS}, got {stream = }")
     if number < 0:
@@ -109,7 +110,7 @@ def make_scene(stream: Stream, number: int, *, wild_words: bool = False) -> Scen
         backdrop=backdrop,
         backdrop_rgb=_jitter(random, (int(random.uniform(*_LEVEL[backdrop])),) * 3, 12),
         things=tuple(things),
-        cues=_cues(random, seconds, wild_words),
+        cues=_cues(random, seconds, wild_words, language),
     )
 
 
@@ -186,13 +187,16 @@ def _apart(one: Thing, other: Thing) -> bool:
     return True
 
 
-def _cues(random: np.random.Generator, seconds: float, wild_words: bool) -> tuple[Cue, ...]:
+def _cues(random: np.random.Generator, seconds: float, wild_words: bool, language: Language) -> tuple[Cue, ...]:
     """Silence, one phrase, or two after another; among wild ones, three."""
     num_cues = int(random.choice(3, p=(0.4, 0.45, 0.15)))
     if wild_words and num_cues == 2 and random.random() < 0.5:
         num_cues = 3
     edges = [*(float(random.uniform(*between)) * seconds for between in _CUE_STARTS[num_cues]), seconds]
-    return tuple(Cue(start, end, spoken_phrase(random, wild=wild_words)) for start, end in pairwise(edges))
+    spans = pairwise(edges)
+    if language == "zh":
+        return tuple(Cue(start, end, chinese_phrase(random)) for start, end in spans)
+    return tuple(Cue(start, end, spoken_phrase(random, wild=wild_words)) for start, end in spans)
 
 
 def _jitter(random: np.random.Generator, rgb: tuple[int, int, int], spread: int) -> tuple[int, int, int]:

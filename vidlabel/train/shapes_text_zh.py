@@ -1,0 +1,175 @@
+"""The same truths in Chinese: captions of three lengths, and questions with their answers. See `shapes_text`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vidlabel.train.shapes_asking import chinese_instruction
+from vidlabel.train.shapes_text import Asked, Kind, Style, draw_kind
+from vidlabel.train.shapes_world import COLOURS, SHAPES, Backdrop, Motion, Scene, Shape, Size, Thing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLOUR_WORDS = {
+    "red": "红色",
+    "green": "绿色",
+    "blue": "蓝色",
+    "yellow": "黄色",
+    "purple": "紫色",
+    "orange": "橙色",
+    "white": "白色",
+}
+SHAPE_WORDS: dict[Shape, str] = {"circle": "圆形", "square": "正方形", "triangle": "三角形", "star": "星形"}
+DOES: dict[Motion, str] = {
+    "left": "向左移动",
+    "right": "向右移动",
+    "up": "向上移动",
+    "down": "向下移动",
+    "still": "静止不动",
+    "appears": "出现了",
+    "disappears": "消失了",
+}
+_BACKDROPS: dict[Backdrop, str] = {"dark": "深色", "grey": "灰色", "light": "浅色"}
+_SIZES: dict[Size, str] = {"small": "小", "large": "大"}
+_NUMBERS = {1: "一个", 2: "两个"}
+
+
+def caption(scene: Scene, style: Style) -> str:
+    """Every thing with its colour, shape and motion, and what the voice says if it says anything."""
+    spoken = spoken_sentence(scene) if scene.cues else ""
+    if style == "short":
+        parts = [f"{_name(thing)}{DOES[thing.motion]}" for thing in scene.things]
+        return "，".join([*parts, *([spoken.removesuffix("。")] if spoken else [])]) + "。"
+    if style == "detailed":
+        first = f"{_BACKDROPS[scene.backdrop]}背景上有{_NUMBERS[len(scene.things)]}图形。"
+        things = [f"一个{_SIZES[t.size]}的{_name(t)}{DOES[t.motion]}。" for t in scene.things]
+        return "".join([first, *things, spoken])
+    return "，".join(f"一个{_name(thing)}{DOES[thing.motion]}" for thing in scene.things) + "。" + spoken
+
+
+def spoken_sentence(scene: Scene) -> str:
+    return "画外音说" + "，然后说".join(f"“{cue.text}”" for cue in scene.cues) + "。"
+
+
+def captions(scene: Scene, random: np.random.Generator) -> Asked:
+    """An instruction to describe, in some wording, and the caption of the length that it asks for."""
+    style: Style = ("plain", "short", "detailed")[int(random.choice(3, p=(0.5, 0.25, 0.25)))]
+    return chinese_instruction(style, random), caption(scene, style)
+
+
+def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
+    """One question about the scene, of a kind drawn at random, and its answer."""
+    kinds: dict[Kind, Callable[[Scene, np.random.Generator], Asked]] = {
+        "colour": _colour,
+        "shape": _shape,
+        "motion": motion_question,
+        "event": _event,
+        "count": _count,
+        "speech": speech_question,
+        "backdrop": _backdrop,
+        "size": _size,
+        "existence": _existence,
+    }
+    kind = draw_kind(random)
+    return kind, kinds[kind](scene, random)
+
+
+def _colour(scene: Scene, random: np.random.Generator) -> Asked:
+    thing = _any(scene, random)
+    what = SHAPE_WORDS[thing.shape] if _tells(scene, thing) or random.random() < 0.5 else "图形"
+    asked = _pick(random, f"{what}是什么颜色？", f"{what}的颜色是什么？", f"{what}是哪种颜色的？")
+    same = [COLOUR_WORDS[t.colour] for t in scene.things if what in ("图形", SHAPE_WORDS[t.shape])]
+    return asked, f"是{same[0]}。" if len(same) == 1 else f"一个是{same[0]}，一个是{same[1]}。"
+
+
+def _shape(scene: Scene, random: np.random.Generator) -> Asked:
+    thing = _any(scene, random)
+    what = f"{COLOUR_WORDS[thing.colour]}的{_pick(random, '东西', '物体', '图形')}"
+    return _pick(
+        random, f"{what}是什么形状？", f"{what}的形状是什么？", f"{what}是什么？"
+    ), f"是{SHAPE_WORDS[thing.shape]}。"
+
+
+def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    asked = _pick(
+        random, f"{what}往哪个方向移动？", f"{what}怎样移动？", f"{what}在做什么？", f"{what}去哪里了？",
+        f"{what}移动吗？", f"{what}发生了什么？",
+    )  # fmt: skip
+    return asked, f"它{DOES[thing.motion]}。"
+
+
+def _event(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    asked = _pick(
+        random, f"{what}是出现还是消失？", f"{what}消失了吗？", f"{what}是后来出现的吗？", f"{what}一直都在吗？"
+    )
+    there = thing.motion not in ("appears", "disappears")
+    return asked, "它一直都在。" if there else f"它{DOES[thing.motion]}。"
+
+
+def _count(scene: Scene, random: np.random.Generator) -> Asked:
+    asked = _pick(random, "有几个图形？", "能看到多少个图形？", "图形的数量是多少？", "一共有几个物体？")
+    return asked, f"有{_NUMBERS[len(scene.things)]}图形。"
+
+
+def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
+    asked = _pick(
+        random,
+        "说了什么？",
+        "画外音说了什么？",
+        "视频里说了什么话？",
+        "你听到了什么？",
+        "字幕写了什么？",
+        "有人说话吗？",
+    )
+    return asked, spoken_sentence(scene) if scene.cues else "没有人说话。"
+
+
+def _backdrop(scene: Scene, random: np.random.Generator) -> Asked:
+    asked = _pick(random, "背景是什么样的？", "背景是深色还是浅色？", "背景看起来怎么样？")
+    return asked, f"背景是{_BACKDROPS[scene.backdrop]}的。"
+
+
+def _size(scene: Scene, random: np.random.Generator) -> Asked:
+    thing, what = _the(scene, random)
+    return _pick(random, f"{what}有多大？", f"{what}是大还是小？", f"{what}的大小怎样？"), f"它很{_SIZES[thing.size]}。"
+
+
+def _existence(scene: Scene, random: np.random.Generator) -> Asked:
+    """Half the time of something that is there; else of something that differs in colour, shape or both."""
+    thing = _any(scene, random)
+    colour, shape = thing.colour, thing.shape
+    if random.random() < 0.5:
+        colour = str(random.choice(list(COLOURS)))
+        shape = shape if random.random() < 0.5 else SHAPES[int(random.integers(len(SHAPES)))]
+    there = any((t.colour, t.shape) == (colour, shape) for t in scene.things)
+    name = f"{COLOUR_WORDS[colour]}的{SHAPE_WORDS[shape]}"
+    return _pick(random, "有{}吗？", "能看到{}吗？", "视频里有没有{}？").format(name), "有。" if there else "没有。"
+
+
+def _any(scene: Scene, random: np.random.Generator) -> Thing:
+    return scene.things[int(random.integers(len(scene.things)))]
+
+
+def _the(scene: Scene, random: np.random.Generator) -> tuple[Thing, str]:
+    """A thing, and words that point at it alone."""
+    thing = _any(scene, random)
+    names = [_name(thing), f"{COLOUR_WORDS[thing.colour]}的{_pick(random, '图形', '东西')}"]
+    names += [SHAPE_WORDS[thing.shape]] if _tells(scene, thing) else []
+    names += ["图形", "它"] if len(scene.things) == 1 else []
+    return thing, _pick(random, *names)
+
+
+def _tells(scene: Scene, thing: Thing) -> bool:
+    return sum(other.shape == thing.shape for other in scene.things) == 1
+
+
+def _name(thing: Thing) -> str:
+    return f"{COLOUR_WORDS[thing.colour]}的{SHAPE_WORDS[thing.shape]}"
+
+
+def _pick(random: np.random.Generator, *texts: str) -> str:
+    return texts[int(random.integers(len(texts)))]
