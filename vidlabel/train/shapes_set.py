@@ -4,19 +4,20 @@ examine with. `python -m vidlabel.train.shapes_set --scenes 2000 --language both
     videos/00000.mp4, 00000.vtt     one scene each, and what the voice says
     captions.jsonl                  video, instruction, caption, language
     questions.jsonl                 video, question, answer, kind, language
-    pictures/00000.png, 00000.txt   one frame of each scene, and what is on it
+    tracks.jsonl                    video, instruction, caption: where one thing is in each frame
+    pictures/00000.png, 00000.txt   one frame of each scene, and what is where on it
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from types import ModuleType
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from vidlabel.train.shapes_world import Language, Scene, Stream, make_scene, ren
 
 Languages = Literal["en", "zh", "both"]
 Row = dict[str, str]
+MOMENTS = tuple((i + 0.5) / 8 for i in range(8))  # of the frames that `shapes` is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,79 +41,83 @@ class SetPlan:
     languages: Languages = "en"
     num_captions: int = 2
     num_questions: int = 6
+    num_tracks: int = 2
+    hard: bool = False  # more scenes with two things, more questions about what tells them apart
 
     def __post_init__(self) -> None:
-        if min(self.num_scenes, self.num_captions, self.num_questions) < 1:
-            raise ValueError(f"a set has scenes, captions and questions, got {self}")
+        if min(self.num_scenes, self.num_captions, self.num_questions, self.num_tracks) < 1:
+            raise ValueError(f"a set has scenes, captions, questions and tracks, got {self}")
+
+    def scene_number(self, position: int) -> int:
+        """In hard sets every second scene gets another chance to have two things."""
+        if not self.hard:
+            return self.first + position
+        number = self.first + 2 * position
+        return number + (position % 2 == 1 and len(make_scene(self.stream, number).things) == 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    captions: tuple[Row, ...]
-    questions: tuple[Row, ...]
+class _Written(NamedTuple):
+    captions: list[Row]
+    questions: list[Row]
+    tracks: list[Row]
 
 
 def write_set(folder: Path, plan: SetPlan, *, num_workers: int = 1) -> None:
-    """The same files every time. The two .jsonl files come last: where they are, the set is whole."""
+    """The same files every time. The .jsonl files come last: where they are, the set is whole."""
     for name in ("videos", "pictures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    numbers = range(plan.first, plan.first + plan.num_scenes)
     with ProcessPoolExecutor(num_workers) as workers:
-        written = list(workers.map(partial(_write, folder, plan), numbers, chunksize=16))
-    _write_lines(folder / "captions.jsonl", (row for scene in written for row in scene.captions))
-    _write_lines(folder / "questions.jsonl", (row for scene in written for row in scene.questions))
+        written = list(workers.map(partial(_write, folder, plan), range(plan.num_scenes), chunksize=16))
+    for name in _Written._fields:
+        rows = (row for scene in written for row in getattr(scene, name))
+        write_whole(folder / f"{name}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def still_caption(scene: Scene, share: float, language: Language) -> str:
-    """What one frame shows."""
-    shown = [thing for thing in scene.things if thing.is_shown(share)]
-    if language == "zh":
-        names = [f"一个{shapes_text_zh.COLOUR_WORDS[t.colour]}的{shapes_text_zh.SHAPE_WORDS[t.shape]}" for t in shown]
-        return ("，".join(names) or "什么也没有") + "。"
-    names = [f"{'an' if thing.colour == 'orange' else 'a'} {thing.colour} {thing.shape}" for thing in shown]
-    text = " and ".join(names) or "nothing"
-    return text[0].upper() + text[1:] + "."
-
-
-def _write(folder: Path, plan: SetPlan, number: int) -> _Written:
+def _write(folder: Path, plan: SetPlan, position: int) -> _Written:
     """One scene: its video, its picture, and its rows."""
-    language = _language(plan.languages, number)
-    scene = make_scene(plan.stream, number, wild_words=number % 4 == 0, language=language)
+    number = plan.scene_number(position)
+    language = _language(plan.languages, position)
+    scene = make_scene(plan.stream, number, wild_words=position % 4 == 0, language=language)
     random = np.random.default_rng((11, number))
     name = f"{number:05}"
     write_video(folder / "videos" / f"{name}.mp4", [scene])
-    share = float(random.uniform(0, 1))
-    _write_picture(folder / "pictures" / f"{name}.png", scene, share)
-    write_whole(folder / "pictures" / f"{name}.txt", still_caption(scene, share, language) + "\n")
-    source = {"video": f"videos/{name}.mp4", "language": language}
-    teller = shapes_text_zh if language == "zh" else shapes_text
+    _write_picture(folder / "pictures" / name, scene, float(random.uniform(0, 1)), language)
+    return _rows(plan, scene, {"video": f"videos/{name}.mp4", "language": language}, random)
+
+
+def _rows(plan: SetPlan, scene: Scene, source: Row, random: np.random.Generator) -> _Written:
+    teller = _teller(source["language"])
     captions = [teller.captions(scene, random) for _ in range(plan.num_captions)]
+    tracks = [teller.track_question(scene, MOMENTS, random) for _ in range(plan.num_tracks)]
     questions: dict[str, Row] = {}  # a question is asked once
     while len(questions) < plan.num_questions:
-        kind, (asked, answer) = teller.question_of_kind(scene, random)
+        hardest = plan.hard and len(questions) % 3 == 0
+        kind, (asked, answer) = (teller.attribute_question if hardest else teller.question_of_kind)(scene, random)
         questions[asked] = {**source, "kind": kind, "question": asked, "answer": answer}
     return _Written(
-        tuple({**source, "instruction": asked, "caption": caption} for asked, caption in captions),
-        tuple(questions.values()),
+        [{**source, "instruction": asked, "caption": caption} for asked, caption in captions],
+        list(questions.values()),
+        [{**source, "instruction": asked, "caption": places} for asked, places in tracks],
     )
 
 
-def _language(languages: Languages, number: int) -> Language:
+def _teller(language: str) -> ModuleType:
+    return shapes_text_zh if language == "zh" else shapes_text
+
+
+def _language(languages: Languages, position: int) -> Language:
     if languages == "both":
-        return "en" if number % 2 == 0 else "zh"
+        return "en" if position % 2 == 0 else "zh"
     return languages
 
 
-def _write_picture(path: Path, scene: Scene, share: float) -> None:
+def _write_picture(stem: Path, scene: Scene, share: float, language: Language) -> None:
     import cv2
 
     image = render(scene, [share], scene.width, scene.height)[0]
-    with whole_file(path) as beside:
+    with whole_file(stem.with_suffix(".png")) as beside:
         beside.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
-
-
-def _write_lines(path: Path, rows: Iterable[Row]) -> None:
-    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_whole(stem.with_suffix(".txt"), _teller(language).still_caption(scene, share) + "\n")
 
 
 def main() -> None:
@@ -121,9 +127,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first scene")
     parser.add_argument("--stream", choices=get_args(Stream), default="train")
     parser.add_argument("--language", choices=get_args(Languages), default="en")
+    parser.add_argument("--hard", action="store_true", help="more scenes with two things, more asked about them")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    plan = SetPlan(options.stream, options.first, options.scenes, options.language)
+    plan = SetPlan(options.stream, options.first, options.scenes, options.language, hard=options.hard)
     write_set(options.out, plan, num_workers=options.workers)
 
 

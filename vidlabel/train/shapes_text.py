@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from vidlabel.train.shapes_asking import caption_instruction
@@ -88,10 +88,36 @@ def draw_kind(random: np.random.Generator) -> Kind:
     return _KINDS[int(random.integers(len(_KINDS)))]
 
 
-def attribute_question(scene: Scene, random: np.random.Generator) -> Asked:
-    """About what tells one thing from another: where two are shown, the hardest to answer."""
-    ask = (_colour, _colour, _size, _existence)[int(random.integers(4))]
-    return ask(scene, random)
+def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
+    """Of what tells one thing from another: where two are shown, the hardest to answer."""
+    kinds: tuple[tuple[Kind, Callable[[Scene, np.random.Generator], Asked]], ...] = (
+        ("colour", _colour),
+        ("colour", _colour),
+        ("size", _size),
+        ("existence", _existence),
+    )
+    kind, ask = kinds[int(random.integers(len(kinds)))]
+    return kind, ask(scene, random)
+
+
+def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:
+    """Where something is at each of these shares of the scene, in tenths of the frame's width and height."""
+    thing, what = _the(scene, random)
+    asked = _pick(random, f"Track {what}.", f"Follow {what}.", f"Where is {what} in each frame?")
+    return asked, ", ".join(place(scene, thing, share) for share in shares) + "."
+
+
+def still_caption(scene: Scene, share: float) -> str:
+    """What one frame shows, and where."""
+    shown = [thing for thing in scene.things if thing.is_shown(share)]
+    return _sentence(" and ".join(f"{_named(thing)} at {place(scene, thing, share)}" for thing in shown) or "nothing")
+
+
+def place(scene: Scene, thing: Thing, share: float) -> str:
+    if not thing.is_shown(share):
+        return "gone"
+    x, y = thing.position(share)
+    return f"{int(10 * x * scene.height / scene.width)} {int(10 * y)}"
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vidlabel.train.shapes_asking import chinese_instruction
-from vidlabel.train.shapes_text import Asked, Kind, Style, draw_kind
+from vidlabel.train.shapes_text import Asked, Kind, Style, draw_kind, place
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Backdrop, Motion, Scene, Shape, Size, Thing
 
 if TYPE_CHECKING:
@@ -74,6 +74,36 @@ def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, A
     }
     kind = draw_kind(random)
     return kind, kinds[kind](scene, random)
+
+
+def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
+    """Of what tells one thing from another: where two are shown, the hardest to answer."""
+    kinds: tuple[tuple[Kind, Callable[[Scene, np.random.Generator], Asked]], ...] = (
+        ("colour", _colour),
+        ("colour", _colour),
+        ("size", _size),
+        ("existence", _existence),
+    )
+    kind, ask = kinds[int(random.integers(len(kinds)))]
+    return kind, ask(scene, random)
+
+
+def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:
+    """Where something is at each of these shares of the scene, in tenths of the frame's width and height."""
+    thing, what = _the(scene, random)
+    asked = _pick(random, f"跟踪{what}。", f"{what}在每一帧里的位置是什么？")
+    return asked, "，".join(_place(scene, thing, share) for share in shares) + "。"
+
+
+def still_caption(scene: Scene, share: float) -> str:
+    """What one frame shows, and where."""
+    shown = [thing for thing in scene.things if thing.is_shown(share)]
+    named = [f"一个{_name(thing)}在{_place(scene, thing, share)}" for thing in shown]
+    return ("，".join(named) or "什么也没有") + "。"
+
+
+def _place(scene: Scene, thing: Thing, share: float) -> str:
+    return place(scene, thing, share) if thing.is_shown(share) else "不在"
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:
