@@ -76,6 +76,13 @@ def _remote_videos(url: str) -> list[str]:
     ]
 
 
+def find_files(folder: str, extensions: frozenset[str]) -> list[str]:
+    """The files below `folder` with one of these extensions, in lower case, as `find_videos` gives them."""
+    top = folder.rstrip("/") or "/"
+    prefix = top if top == "/" else f"{top}/"
+    return sorted(path.removeprefix(prefix) for path in _files(top) if Path(path).suffix[1:].lower() in extensions)
+
+
 def find_video_names(folder: str) -> Iterator[str]:
     """As `find_videos`, by extension alone and in the order of the disk: nothing is opened or gathered."""
     top = folder.rstrip("/") or "/"
