@@ -174,7 +174,7 @@ def test_published_sets_have_their_captions(
         ("m.jsonl", '{"video": "a.mp4", "caption": ["A."]}\n', "caption", "line 1: caption must be a text"),
         ("m.csv", "video,caption\na.mp4,\n", "caption", "no captions in .*: 1 have no text"),
         ("m.csv", "video,caption,flags\na.mp4,A.,short\n", "caption", "1 are flagged.*--keep-flagged"),
-        ("m.txt", "A.", "caption", "examples are in a .csv"),
+        ("m.md", "A.", "caption", "examples are in a .csv"),
         ("d/a.mp4", "", "qa", "a folder of pairs holds captions"),
         ("d/a.mp4", "", "caption", "no pair in it; .* as a.mp4 and a.txt"),
     ],

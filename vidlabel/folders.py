@@ -33,7 +33,7 @@ toml tsv txt url xls xlsx xml yaml yml
 zip zst
 aria2 bak crdownload download lock part partial swp temp tmp ytdl
 """
-_VIDEO_EXTENSIONS = frozenset(_VIDEO.split())
+VIDEO_EXTENSIONS = frozenset(_VIDEO.split())
 _OTHER_EXTENSIONS = frozenset(_OTHER.split())
 
 _PROBE_BYTES = 4096
@@ -72,7 +72,7 @@ def _remote_videos(url: str) -> list[str]:
     return [
         name
         for name, is_hidden in zip(names, hidden, strict=True)
-        if not is_hidden and Path(name).suffix[1:].lower() in (*_VIDEO_EXTENSIONS, "ts")
+        if not is_hidden and Path(name).suffix[1:].lower() in (*VIDEO_EXTENSIONS, "ts")
     ]
 
 
@@ -93,7 +93,7 @@ def find_video_names(folder: str) -> Iterator[str]:
 def without_extension(name: str) -> str:
     """The name without the extension of a video, if it has one: other dots belong to the name."""
     stem, _, extension = name.rpartition(".")
-    return stem if stem and extension.lower() in _VIDEO_EXTENSIONS else name
+    return stem if stem and extension.lower() in VIDEO_EXTENSIONS else name
 
 
 def _files(top: str) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_video(path: str) -> bool:
     extension = Path(path).suffix[1:].lower()
-    if extension in _VIDEO_EXTENSIONS:
+    if extension in VIDEO_EXTENSIONS:
         return True
     if extension in _OTHER_EXTENSIONS:
         return False

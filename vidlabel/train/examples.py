@@ -8,10 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from vidlabel.data import Video
+from vidlabel.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-NO_TEXT = "have no text"  # why a row is left out
+NO_TEXT, NO_VIDEO = "have no text", "have no video of their name there"  # why a row is left out
 _HAN = re.compile(r"[\u3400-\u9fff]")
 
 
@@ -30,6 +31,7 @@ class Example:
     language: str = "en"  # BCP-47, of the answer
     references: tuple[str, ...] = ()  # further answers that are right, to be measured against
     group: str = ""  # of a test set in parts: the part, say an aspect or a kind of question
+    pair: str = ""  # of two questions that mean the same: what both have here
 
     def __post_init__(self) -> None:
         if (self.video is None) == (self.image is None):
@@ -45,6 +47,10 @@ class Example:
     def source(self) -> str:
         """The file."""
         return self.image if self.video is None else self.video.location  # type: ignore[return-value]  # see above
+
+
+class NoTextsError(InputError):
+    """The inputs may be right, but hold no texts of the task that was asked for."""
 
 
 @dataclass(slots=True)

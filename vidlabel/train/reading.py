@@ -1,4 +1,4 @@
-"""Labels, manifests, published sets and folders of pairs -> examples, streamed: nothing is held but a row.
+"""Labels, manifests, published sets, test sets and folders of pairs -> examples, streamed: nothing is held but a row.
 
 What is wrong with an input is an InputError that names file and row. Rows without a text are counted and left out,
 and flagged labels are, unless they are asked for.
@@ -21,7 +21,9 @@ from vidlabel.paths import Places
 from vidlabel.remote import is_url, name_of, parent_url
 from vidlabel.remote_cache import local_file
 from vidlabel.report.places import video_root as labels_root
-from vidlabel.train.examples import Example, ExampleTally
+from vidlabel.train.examples import Example, ExampleTally, NoTextsError
+from vidlabel.train.layout_examples import layout_examples
+from vidlabel.train.layouts import is_layout
 from vidlabel.train.pairs import read_pairs
 from vidlabel.train.rows import FLAGGED, Wish, plain_examples, published_examples
 
@@ -37,29 +39,32 @@ def read_examples(
     manifest_format: ManifestFormat = "auto",
     text_column: str | None = None,
     keep_flagged: bool = False,
+    subset: str | None = None,
     tally: ExampleTally | None = None,
 ) -> Iterator[Example]:
     """The examples of all inputs, in their order; an InputError at the end if there are none.
 
-    `task` says which texts: captions, or answers to questions. Who gives a `tally` tells the user himself what was
+    `task` says which texts: captions, or answers to questions. `subset` is what the column `split`, or a published set,
+    calls its part. Who gives a `tally` tells the user himself what was
     left out; else a warning does.
     """
     counted = tally or ExampleTally()
     places = Places(root)
-    reader = _Reader(Wish(task, text_column, keep_flagged), places, VideoRoots(video_root, places), manifest_format)
+    reader = _Reader(Wish(task, text_column, keep_flagged, subset), places, video_root, manifest_format)
     for path in paths:
         for example in reader.examples(str(path), counted):
             counted.num_given += 1
             yield example
     if not counted.num_given:
-        raise InputError(f"no {_named(task)} in {', '.join(map(str, paths))}{_why(counted)}")
+        raise NoTextsError(f"no {_named(task)} in {', '.join(map(str, paths))}{_why(counted)}")
     if tally is None:
         counted.report()
 
 
 class _Reader:
-    def __init__(self, wish: Wish, places: Places, roots: VideoRoots, manifest_format: ManifestFormat) -> None:
-        self._wish, self._places, self._roots, self._format = wish, places, roots, manifest_format
+    def __init__(self, wish: Wish, places: Places, video_root: str | None, manifest_format: ManifestFormat) -> None:
+        self._wish, self._places, self._format = wish, places, manifest_format
+        self._video_root, self._roots = video_root, VideoRoots(video_root, places)
 
     def examples(self, given: str, tally: ExampleTally) -> Iterator[Example]:
         if self._places.kind_of(given) == "folder":
@@ -68,14 +73,18 @@ class _Reader:
                 for file in map(str, files):
                     yield from self._of_rows(file, read_rows(file), tally, labels=given)
             elif self._wish.task == "qa":
-                raise InputError(f"{given}: a folder of pairs holds captions; questions and answers are in a manifest")
+                raise NoTextsError(
+                    f"{given}: a folder of pairs holds captions; questions and answers are in a manifest"
+                )
             else:
                 yield from read_pairs(given.rstrip("/") or "/", self._places, tally)
+        elif not is_url(given) and is_layout(given):
+            yield from layout_examples(given, self._wish, self._places, self._video_root, tally)
         elif Path(name_of(given)).suffix.lower() in EXTENSIONS:
             yield from self._of_rows(given, read_rows(given, _stored(given)), tally, labels=given)
         else:
             raise InputError(
-                f"{given}: examples are in a {', '.join(EXTENSIONS)} file, or a folder of labels or of pairs"
+                f"{given}: examples are in a {', '.join(EXTENSIONS)} or .json file, or a folder of labels or of pairs"
             )
 
     def _of_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vidlabel.data import Task, Video, stable_id
@@ -14,7 +14,7 @@ from vidlabel.manifests.plain import COLUMNS, PlainColumns, lower_names, plain_c
 from vidlabel.manifests.published import Tally, VideoRoot, published_mentions
 from vidlabel.paths import Places, row_name
 from vidlabel.tables.values import split_flags
-from vidlabel.train.examples import NO_TEXT, Example, ExampleTally, language_of
+from vidlabel.train.examples import NO_TEXT, Example, ExampleTally, NoTextsError, language_of
 
 FLAGGED = "are flagged"
 # where each published set has its captions, the first that is there counts
@@ -37,6 +37,7 @@ class Wish:
     task: Task
     text_column: str | None = None
     keep_flagged: bool = False
+    subset: str | None = None  # of those that the column `split` names
 
 
 def plain_examples(
@@ -79,14 +80,17 @@ def published_examples(
     if wish.task == "qa":
         accepted = (wish.text_column or "answer",)
     if not accepted:
-        raise InputError(f"{file}: {name} has no captions; say with --text-column which column holds the texts")
+        raise NoTextsError(f"{file}: {name} has no captions; say with --text-column which column holds the texts")
     found = Tally()
     for mention in published_mentions(file, rows, name, root, found):
         extra = mention.question.extra if mention.question is not None else mention.extra
         lower = lower_names(list(extra))
+        if wish.subset is not None and extra.get(lower.get("split", "")) != wish.subset:
+            tally.leave_out(f"are not of {wish.subset}", row_name(*mention.where))
+            continue
         column = next((lower[one.lower()] for one in accepted if one.lower() in lower), None)
         if column is None:
-            raise InputError(
+            raise NoTextsError(
                 f"{row_name(*mention.where)}: no column {' or '.join(accepted)} for the text among {', '.join(extra)}; "
                 "say with --text-column which it is"
             )
@@ -106,8 +110,8 @@ def example_of(
     language: str | None,
     own_id: str | None = None,
     *,
-    references: Sequence[str] = (),
     group: str = "",
+    pair: str = "",
 ) -> Example:
     """The video's id is made of its path and no other: what a file calls an id is often that of a row."""
     video_id, span = stable_id(mention.identity), mention.span
@@ -119,8 +123,8 @@ def example_of(
         question=question,
         answer=answer,
         language=language or language_of(answer),
-        references=tuple(references),
         group=group,
+        pair=pair,
     )
 
 
@@ -133,6 +137,7 @@ class _Columns:
     language: str | None
     flags: str | None
     task: str | None
+    split: str | None
     id: str | None  # of the row
     video: PlainColumns | None  # None: the rows are of images
     image: str | None
@@ -146,11 +151,11 @@ def _columns(names: tuple[str, ...], wish: Wish, where: str) -> _Columns:
     question = lower.get("instruction" if wish.task == "caption" else "question")
     shown = ", ".join(names) or "no columns"
     if answer is None:
-        raise InputError(
+        raise NoTextsError(
             f"{where}: no column {text} among {shown}; it holds the texts, or say with --text-column which does"
         )
     if question is None and wish.task == "qa":
-        raise InputError(f"{where}: no column question among {shown}; it holds what each answer answers")
+        raise NoTextsError(f"{where}: no column question among {shown}; it holds what each answer answers")
     has_video = any(name in lower for name in COLUMNS["video"])
     if not has_video and _IMAGE not in lower:
         raise InputError(
@@ -162,6 +167,7 @@ def _columns(names: tuple[str, ...], wish: Wish, where: str) -> _Columns:
         language=lower.get("language"),
         flags=lower.get("flags"),
         task=lower.get("task"),
+        split=lower.get("split"),
         id=lower.get("label_id"),
         video=plain_columns(names, where) if has_video else None,
         image=lower.get(_IMAGE),
@@ -171,6 +177,8 @@ def _columns(names: tuple[str, ...], wish: Wish, where: str) -> _Columns:
 
 def _unwanted(row: Mapping[str, object], columns: _Columns, wish: Wish) -> str | None:
     """Why a row is left out, if it is."""
+    if wish.subset is not None and (columns.split is None or row[columns.split] != wish.subset):
+        return f"are not of {wish.subset}"
     if columns.task is not None and row[columns.task] not in (wish.task, None):
         return f"are not of the task {wish.task}"
     if columns.flags is None or wish.keep_flagged:
