@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "vidlabel"
 LAYERS = [
     {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
      "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.shard", "vidlabel.csv_cells"},
-    {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality"},
+    {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality",
+     "vidlabel.signals.table"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
      "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
     {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifests", "vidlabel.manifest",
@@ -25,7 +26,7 @@ LAYERS = [
      "vidlabel.merge", "vidlabel.gather"},
     {"vidlabel.tables"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
-     "vidlabel.transitions", "vidlabel.scenes", "vidlabel.row_cache", "vidlabel.scenes_cache"},
+     "vidlabel.transitions", "vidlabel.scenes", "vidlabel.row_cache", "vidlabel.scenes_cache", "vidlabel.signals"},
     {"vidlabel.models"},
     {"vidlabel.speech"},
     {"vidlabel.engine"},

@@ -50,6 +50,7 @@ class FrameSettings:
     subtitles: Subtitles = "auto"
     whisper: str | None = None  # the model for subtitles from speech, as given
     whisper_fingerprint: str | None = None  # of its weights
+    signals: tuple[str, ...] = ()  # measured beside; names of `signals.table`. What a label says does not go by them
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.image_size < 1:
@@ -118,6 +119,7 @@ class Settings:
                 del values["answers"][name]
         if self.frames.whisper is None:  # likewise
             del values["frames"]["whisper"], values["frames"]["whisper_fingerprint"]
+        del values["frames"]["signals"]  # columns beside the labels, which keep their ids with and without them
         return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod

@@ -135,6 +135,7 @@ class Frames:
     subtitle_source: str = "none"  # manifest, sidecar, track, speech, unreadable or none
     subtitle_language: str | None = None  # BCP-47, of cues from speech
     damaged: bool = False  # the file broke off or had errors; these frames are what could be read
+    signals: Mapping[str, float | bool | int | str | None] = field(default_factory=dict)  # those asked for, by column
 
     def __post_init__(self) -> None:
         shape = self.images.shape

@@ -23,6 +23,9 @@ from vidlabel.picking import even_targets, every, nearest
 from vidlabel.reference_sampling import reference_interval
 from vidlabel.remote import is_url
 from vidlabel.resizing import Resizer
+from vidlabel.signals.measuring import measure
+from vidlabel.signals.table import Value
+from vidlabel.signals.thumbnails import alike, thumbnail
 from vidlabel.subtitles import cut_cues, find_cues
 
 if TYPE_CHECKING:
@@ -44,12 +47,13 @@ def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:
                 f"no frame could be decoded between {span}" + (f" ({damage.reason})" if damage.reason else "")
             )
         images, seconds = taken.filled(settings.num_frames)
+        signals = taken.signals(settings.signals)
     except (MemoryError, RuntimeError) as error:
         if not is_memory_fault(error):
             raise
         raise memory_error() from error
     cues, source = _cues(clip, settings)
-    return Frames(images, seconds, cues, source, damaged=damage.reason is not None)
+    return Frames(images, seconds, cues, source, damaged=damage.reason is not None, signals=signals)
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class _Taken:
     seconds: list[float] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     num_seen: int = 0  # frames of the clip that were decoded, taken or not
+    thumbnails: list[npt.NDArray[np.uint8]] | None = None  # of the frames, where signals are asked for
 
     def read(self, hits: Iterable[tuple[TimedFrame, int]], *, until: int, at_least: int = 0) -> None:
         """Stops as soon as `until` are taken and `at_least` were seen."""
@@ -67,7 +72,10 @@ class _Taken:
         for frame, times in hits:
             self.num_seen += 1
             if times:
-                self.resizer.add(frame.rgb())
+                image = frame.rgb()
+                self.resizer.add(image)
+                if self.thumbnails is not None:
+                    self.thumbnails.append(thumbnail(image))
                 self.seconds.append(frame.seconds)
                 self.times.append(times)
                 num_taken += times
@@ -80,6 +88,16 @@ class _Taken:
         order = np.pad(order, (0, max(0, count - len(order))), mode="edge")[:count]
         return self.resizer.result()[order], np.array(self.seconds, np.float64)[order]
 
+    def signals(self, names: tuple[str, ...]) -> dict[str, Value]:
+        """Of the frames as they are, without the repeated ones."""
+        if self.thumbnails is None:
+            return {}
+        return measure(names, np.stack(alike(self.thumbnails)), np.array(self.seconds, np.float64))
+
+
+def _taken(settings: FrameSettings) -> _Taken:
+    return _Taken(Resizer(settings.image_size), thumbnails=[] if settings.signals else None)
+
 
 def _take_evenly(clip: Clip, settings: FrameSettings, damage: Damage) -> _Taken:
     """The frames nearest to the middles of T equal parts of the clip; all frames where there are fewer than T.
@@ -88,13 +106,13 @@ def _take_evenly(clip: Clip, settings: FrameSettings, damage: Damage) -> _Taken:
     would then land up to two frames off, or many at scene cuts, by how the file happens to be coded.
     """
     count = settings.num_frames
-    taken = _Taken(Resizer(settings.image_size))
+    taken = _taken(settings)
     targets = even_targets(clip.start_seconds, clip.end_seconds, count)
     taken.read(nearest(_span(clip, settings, damage), targets), until=count, at_least=count)
     if taken.num_seen < count and len(taken.times) == taken.num_seen:
         taken.times = [1] * taken.num_seen
     elif taken.num_seen < count:  # some were too close to others to be nearest to anything: again, to take all
-        taken = _Taken(Resizer(settings.image_size))
+        taken = _taken(settings)
         taken.read(every(_span(clip, settings, damage), 1), until=count)
     return taken
 
@@ -108,7 +126,7 @@ def _take_reference(clip: Clip, settings: FrameSettings, damage: Damage) -> _Tak
         fps=fps or clip.info.fps or 25.0,
         max_frames=settings.num_frames,
     )
-    taken = _Taken(Resizer(settings.image_size))
+    taken = _taken(settings)
     taken.read(every(_span(clip, settings, damage), interval), until=settings.num_frames)
     return taken
 

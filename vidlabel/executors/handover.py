@@ -8,8 +8,8 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,12 @@ class Sent:
     subtitle_source: str
     damaged: bool
     subtitle_language: str | None = None
+    signals: Mapping[str, float | bool | int | str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frames: Frames) -> Sent:
         shape, pts, cues, source = frames.images.shape, frames.pts_seconds, frames.cues, frames.subtitle_source
-        return cls(shape, pts, cues, source, frames.damaged, frames.subtitle_language)
+        return cls(shape, pts, cues, source, frames.damaged, frames.subtitle_language, frames.signals)
 
     def with_images(self, images: npt.NDArray[np.uint8]) -> Frames:
         return Frames(
@@ -43,6 +44,7 @@ class Sent:
             self.subtitle_source,
             subtitle_language=self.subtitle_language,
             damaged=self.damaged,
+            signals=self.signals,
         )
 
 

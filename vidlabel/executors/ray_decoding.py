@@ -44,6 +44,7 @@ class RemoteFrames(Frames):
             sent.subtitle_source,
             sent.subtitle_language,
             sent.damaged,
+            sent.signals,
             ref,
         )
 
