@@ -15,7 +15,7 @@ LAYERS = [
     {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
      "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.shard", "vidlabel.csv_cells"},
     {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality",
-     "vidlabel.signals.table"},
+     "vidlabel.signals.table", "vidlabel.where"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
      "vidlabel.progress", "vidlabel.stop", "vidlabel.labels"},
     {"vidlabel.folders", "vidlabel.paths", "vidlabel.manifest_rows", "vidlabel.manifests", "vidlabel.manifest",
