@@ -73,6 +73,16 @@ def filter_command(
         str | None, typer.Option("--language", help="Keep these, joined by commas: en takes en-GB too.")
     ] = None,
     task: Annotated[Literal["caption", "qa"] | None, typer.Option("--task", help="Keep labels of this task.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help='Keep rows of which this is true, with any columns: \'motion > 0.2 and camera in ("pan", "zoom") '
+            "and not letterboxed'. What is missing meets no comparison.",
+            show_default=False,
+        ),
+    ] = None,
     strip_openings: Annotated[
         bool,
         typer.Option("--strip-openings", help='Take "The video shows" and the like off, before all else.'),
@@ -102,6 +112,7 @@ def filter_command(
         max_words=max_words,
         languages=_listed(language),
         task=task,
+        where=where,
         strip_openings=strip_openings,
         reviewed=reviewed,
         not_rejected=not_rejected,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from textwrap import shorten
 
 from vidlabel.errors import InputError
+
+_SHOWN = 80  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class FilterRules:
     max_words: int | None = None
     languages: tuple[str, ...] = ()  # en takes en-GB too
     task: str | None = None
+    where: str | None = None  # a condition on the columns: see `vidlabel.where`
     strip_openings: bool = False
     reviewed: bool = False  # only labels that somebody accepted or edited
     not_rejected: bool = False  # labels that nobody rejected
@@ -78,10 +82,11 @@ class FilterReport:
     alone: Mapping[str, int] = field(default_factory=dict, hash=False)  # reason -> rows dropped for nothing else
 
     def to_text(self) -> str:
-        width = max([*map(len, self.dropped), len("dropped in all")]) + 2
+        shown = {reason: shorten(reason, _SHOWN, placeholder=" ...") for reason in self.dropped}
+        width = max([*map(len, shown.values()), len("dropped in all")]) + 2
         lines = [f"{'dropped because':{width}}{'labels':>12}{'for that alone':>16}"] if self.dropped else []
         for reason, count in sorted(self.dropped.items(), key=lambda item: (-item[1], item[0])):
-            lines.append(f"{reason:{width}}{count:>12,}{self.alone.get(reason, 0):>16,}")
+            lines.append(f"{shown[reason]:{width}}{count:>12,}{self.alone.get(reason, 0):>16,}")
         for name, count in (("dropped in all", self.num_rows - self.num_kept), ("kept", self.num_kept)):
             lines.append(f"{name:{width}}{count:>12,}{count / (self.num_rows or 1):>16.1%}")
         for name, count in (("kept, opening off", self.num_stripped), ("kept, edited", self.num_edited)):

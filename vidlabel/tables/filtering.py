@@ -24,6 +24,7 @@ from vidlabel.tables.reading import LabelTable, Rows, asked_batches, chunks, for
 from vidlabel.tables.reviews import Decided, require_reviews
 from vidlabel.tables.texts import languages_of, num_words, said, said_types, text_column_of, text_keys
 from vidlabel.tables.values import FLAGS_TYPE
+from vidlabel.tables.where_rule import WhereRule
 from vidlabel.tables.writing import changed, changed_schema, check_out, taken, write_rows
 
 Mask = npt.NDArray[np.bool_]
@@ -36,8 +37,9 @@ def filter_labels(path: Path, out: Path, rules: FilterRules) -> FilterReport:
     table = open_table(path)
     check_out(out, table)
     decided = _decisions_for(table, rules)
-    types = _asked_types(table, rules)
-    keep, report = _decide(table, types, rules, decided)
+    where = WhereRule(table, rules.where)
+    types = where.types | _asked_types(table, rules)
+    keep, report = _decide(table, types, rules, decided, where)
     as_lines = form_of(out) == "jsonl" and table.form == "jsonl"
     schema = table.schema if as_lines else row_schema(table)
     if rules.changes_text:
@@ -88,7 +90,7 @@ def _asked_types(table: LabelTable, rules: FilterRules) -> dict[str, pa.DataType
 
 
 def _decide(
-    table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules, decided: Decided | None
+    table: LabelTable, types: Mapping[str, pa.DataType], rules: FilterRules, decided: Decided | None, where: WhereRule
 ) -> tuple[Mask, FilterReport]:
     masks: list[Mask] = []
     keys: list[npt.NDArray[np.int64]] = []
@@ -101,7 +103,7 @@ def _decide(
         batch, by_reviewers, cut = _reworked(raw, rules, decided)
         edited.append(by_reviewers)
         stripped.append(cut)
-        reasons = _reasons(batch, rules) | _decisions(batch, rules, decided)
+        reasons = _reasons(batch, rules) | _decisions(batch, rules, decided) | where.reasons(batch)
         num_reasons = np.sum([*reasons.values(), np.zeros(len(batch), np.bool_)], axis=0)
         for reason, mask in reasons.items():
             dropped[reason] += int(mask.sum())
@@ -266,7 +268,8 @@ class RowFilter:
         self._rules = rules
         self._seen_flags: set[str] = set()
         self._decided = _decisions_for(table, rules)
-        self.types = _asked_types(table, rules)
+        self._where = WhereRule(table, rules.where)
+        self.types = self._where.types | _asked_types(table, rules)
 
     def reworked(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """With what reviewers wrote, and without openings, as the rules say."""
@@ -276,7 +279,7 @@ class RowFilter:
         """Of a reworked batch: reason to drop -> the rows that have it."""
         if self._rules.drop_flags:
             self._seen_flags.update(pc.unique(batch["flags"].flatten()).to_pylist())
-        return _reasons(batch, self._rules) | _decisions(batch, self._rules, self._decided)
+        return _reasons(batch, self._rules) | _decisions(batch, self._rules, self._decided) | self._where.reasons(batch)
 
     def finish(self) -> None:
         """After the last batch: refuses flags that nobody knows."""

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from vidlabel.errors import InputError
 
+_TRUTHS = {"true": True, "false": False}  # of csv cells
 FLAGS_TYPE = pa.list_(pa.string())
 _WRONG = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError, TypeError)
 
@@ -45,6 +46,10 @@ def as_array(values: Sequence[Any], wanted: pa.DataType, path: Path, name: str) 
             values = [datetime.fromisoformat(value) if isinstance(value, str) else value for value in values]
         elif pa.types.is_floating(wanted):
             values = [float(value) if isinstance(value, str) else value for value in values]
+        elif pa.types.is_boolean(wanted):
+            values = [
+                _TRUTHS.get(value.strip().lower(), value) if isinstance(value, str) else value for value in values
+            ]
         return pa.array(values, wanted)
     except _WRONG as error:
         raise _misfit(path, name, wanted, error) from error
@@ -59,7 +64,7 @@ def split_flags(text: str | None) -> list[str] | None:
 
 
 def _is_list(stored: pa.DataType) -> bool:
-    return bool(pa.types.is_list(stored) or pa.types.is_large_list(stored))
+    return any(is_kind(stored) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _is_text(stored: pa.DataType) -> bool:
