@@ -90,10 +90,10 @@ class ScarceVision(MiniGPT4Video):
 
     max_frames = 99
 
-    def encode_images(self, images: Tensor, *, chunk: int | None = None) -> Tensor:
+    def encode_and_pool(self, images: Tensor, *, chunk: int | None = None) -> tuple[Tensor, Tensor]:
         if min(len(images), chunk or len(images)) > self.max_frames:
             raise torch.OutOfMemoryError("not enough memory")
-        return super().encode_images(images, chunk=chunk)
+        return super().encode_and_pool(images, chunk=chunk)
 
 
 def asked_clip(

@@ -30,7 +30,7 @@ from vidlabel.engine.choosing import Choosing
 from vidlabel.engine.maths import MathsKernels
 from vidlabel.engine.rows import Asking, Prefilling, Rows
 from vidlabel.engine.slots import Slots, slot_shape
-from vidlabel.engine.vision import KeptFeatures
+from vidlabel.engine.vision import Encoded, KeptFeatures
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.answers import ask
 from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
@@ -100,14 +100,18 @@ def test_a_clip_that_comes_twice_at_once_is_encoded_once() -> None:
 
 def test_features_are_kept_within_their_bytes_and_while_their_frames_live() -> None:
     first, second, third, large = (asked_clip(name, num_frames=1, size=SIZE).frames for name in "abcd")
+
+    def filled(num_bytes: int, value: float) -> Encoded:
+        return Encoded(torch.full((num_bytes // 4 - 1,), value), torch.full((1,), value))
+
     kept = KeptFeatures(max_bytes=100)
-    kept.add(first, torch.full((10,), 1.0))
-    kept.add(second, torch.full((10,), 2.0))
+    kept.add(first, filled(40, 1.0))
+    kept.add(second, filled(40, 2.0))
     assert kept.get(first) is not None  # so that the second has not been looked at for longest
-    kept.add(third, torch.full((10,), 3.0))
-    kept.add(large, torch.full((26,), 4.0))  # would push out all others and still not fit
+    kept.add(third, filled(40, 3.0))
+    kept.add(large, filled(104, 4.0))  # would push out all others and still not fit
     looks = [kept.get(frames) for frames in (first, second, third, large)]
-    assert [None if look is None else float(look[0]) for look in looks] == [1.0, None, 3.0, None]
+    assert [None if look is None else float(look.embeds[0]) for look in looks] == [1.0, None, 3.0, None]
     assert (kept.num_bytes, kept.free_bytes) == (80, 20)
     del first
     assert kept.num_bytes == 40

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from tests.mortal_captioners import SlowEcho, mortal, refuses
 from tests.runs import folder_of_videos, job, label, label_ids, rows, two_scenes
 from tests.test_shards import without_times
+from vidlabel.captioner import EchoCaptioner
 from vidlabel.cli import app
 from vidlabel.config import Limits
 from vidlabel.errors import InputError
@@ -102,6 +103,18 @@ def test_ray_run_makes_what_a_local_run_makes(videos: Path, tmp_path: Path, loca
     assert summary.num_failures == 1
     again = label(videos, ray_job(out))
     assert (again.num_done_before, again.num_labels) == (6, 0)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
+def test_actors_carry_embeddings(videos: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    limits, load = replace(LIMITS, embeddings=True), partial(EchoCaptioner, embeddings=True)
+    label(videos, job(here, limits=limits, load_captioner=load))
+    label(videos, replace(ray_job(there, captioners=2), limits=limits, load_captioner=load))
+    made = rows(tmp_path / "there.embeddings.parquet")
+    assert len(made) == 12
+    assert made == rows(tmp_path / "here.embeddings.parquet")
 
 
 @pytest.mark.usefixtures("cluster")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from vidlabel.data import Answer, AskedClip
+from vidlabel.embedding import colour_features
 
 
 class Captioner(Protocol):
@@ -33,7 +34,11 @@ class Feed(Protocol):
 
 
 class EchoCaptioner:
-    """Says back what it was given: for trying a pipeline, its speed and its plumbing without weights."""
+    """Says back what it was given: for trying a pipeline, its speed and its plumbing without weights. Its embedding,
+    where that is asked for, is the colours of a clip in 8 x 8 places."""
+
+    def __init__(self, *, embeddings: bool = False) -> None:
+        self._embeddings = embeddings
 
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
         for asked in clips:
@@ -46,6 +51,7 @@ class EchoCaptioner:
                 f"echo of clip {clip.clip_id}, {clip.start_seconds:.3f} to {clip.end_seconds:.3f} s "
                 f"of {clip.video.path}: {num_frames} frames of {width}x{height}, mean colour {red} {green} {blue}"
             )
+            features = colour_features(frames.images, frames.pts_seconds) if self._embeddings else None
             for question in asked.questions:
                 text = f"{question.text} | {seen}" + (f", subtitles: {spoken}" if spoken else "")
                 if not question.sees_video:  # the text that it is told to work on stands behind the first line
@@ -57,4 +63,5 @@ class EchoCaptioner:
                     num_tokens=len(text.split()),
                     num_frames=num_frames,
                     num_subtitle_words=len(spoken.split()),
+                    features=features if question.sees_video else None,
                 )

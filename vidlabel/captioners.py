@@ -28,7 +28,7 @@ def load_captioner(
     if spec.fingerprint != settings.model_fingerprint:
         raise InputError(f"--model {settings.model}: its weights are not those that this run began with")
     if spec.folder is None:
-        return EchoCaptioner()
+        return EchoCaptioner(embeddings=limits.embeddings)
     import torch
 
     model, tokenizer = _load(spec, settings, device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -42,7 +42,9 @@ def load_captioner(
     if limits.engine == "generate":
         from vidlabel.models.minigpt4_video.generate import GenerateCaptioner
 
-        captioner = GenerateCaptioner(model, tokenizer, settings, batch_size=limits.batch_size)
+        captioner = GenerateCaptioner(
+            model, tokenizer, settings, batch_size=limits.batch_size, embeddings=limits.embeddings
+        )
     else:
         from vidlabel.engine.captioner import EngineCaptioner
 
@@ -53,6 +55,7 @@ def load_captioner(
             num_slots=limits.num_slots,
             rows_per_slot=rows_per_slot(num_questions),
             keep_features=settings.propose > 0 or settings.retry_flagged > 0,  # then clips are asked again
+            embeddings=limits.embeddings,
         )
     if not writes:
         return captioner

@@ -185,6 +185,14 @@ CompileVision = Annotated[
         "then less time a frame.",
     ),
 ]
+Embeddings = Annotated[
+    bool,
+    typer.Option(
+        "--embeddings",
+        help="Keep what each clip looks like to the vision tower: a vector in labels.embeddings.parquet beside the "
+        "labels, for vidlabel dedup, and a column temporal_consistency.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Decode processes; default: one a core.", show_default=False),

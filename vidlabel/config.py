@@ -179,3 +179,4 @@ class Limits:
     flush_seconds: float = 60.0  # parts are written at least this often
     max_attempts: int = 3  # runs that try a video whose failure might pass
     time_budget_seconds: float | None = None
+    embeddings: bool = False  # keep what clips look like, beside the labels

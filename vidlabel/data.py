@@ -159,6 +159,18 @@ class AskedClip:
             raise ValueError(f"an asked clip needs a question, got none for {self.clip.clip_id = }")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipFeatures:
+    """What a clip looks like to the captioner that read it: see `embedding.py`."""
+
+    embedding: npt.NDArray[np.float32]  # (D,), of length 1
+    temporal_consistency: float | None  # None: of one frame there is nothing to compare
+
+    def __post_init__(self) -> None:
+        if self.embedding.ndim != 1 or not len(self.embedding) or str(self.embedding.dtype) != "float32":
+            raise ValueError(f"an embedding is float32 (D,), got {self.embedding.dtype} {self.embedding.shape = }")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a captioner says to one question about one clip. Joined to its clip by id, never by position.
@@ -177,6 +189,7 @@ class Answer:
     num_subtitle_words: int = 0  # what the model was shown, after any shortening
     flags: tuple[str, ...] = ()  # what the captioner itself knows, e.g. subtitles_shortened
     error: str | None = None
+    features: ClipFeatures | None = field(default=None, compare=False)  # of the clip, where they were asked for
 
 
 @dataclass(frozen=True, slots=True)

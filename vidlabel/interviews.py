@@ -153,6 +153,8 @@ class Interview:
             more["agreement"] = sum(agreeing) / len(agreeing)
         if "attempt" in more:
             more["attempt"] = max(row.attempt_kept.values())
+        if answers[0].features is not None:
+            more["temporal_consistency"] = answers[0].features.temporal_consistency
         answer = answers[0] if wanted.form in ("plain", "proposed") else joined(answers, wanted)
         faults = [flag for one in answers for flag in flags_for(self.asked, one)]
         text = self._rewritten(row, answers)

@@ -55,6 +55,7 @@ class LabelOptions:
     slots: int | None
     batch_size: int | None
     compile_vision: bool
+    embeddings: bool
     workers: int | None
     video_timeout: float
     worker_memory: int

@@ -197,6 +197,7 @@ def _limits(options: LabelOptions, spec: ModelSpec, num_cores: int) -> Limits:
         num_slots=options.slots,
         batch_size=options.batch_size or defaults.batch_size,
         compile_vision=options.compile_vision,
+        embeddings=options.embeddings,
         time_budget_seconds=options.time_budget_seconds,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from vidlabel.asking import Asking, Wanted
 from vidlabel.data import Answer, AskedClip, Clip, Question, Stage, Video
+from vidlabel.embeddings import ClipEmbedding
 from vidlabel.errors import VideoError
 from vidlabel.failures import FailureLog
 from vidlabel.interviews import Interview
@@ -28,6 +29,7 @@ class _Waiting:
     interview: Interview
     num_open: int  # labels still to be made
     failed: bool = False
+    embedded: bool = False  # what the clip looks like is kept
 
     @property
     def clip(self) -> Clip:
@@ -44,6 +46,7 @@ class Ledger:
         done_label_ids: LabelIds,
         failures: FailureLog,
         parts: PartSaver[Label],
+        embeddings: PartSaver[ClipEmbedding] | None = None,
         scenes: ScenesCache,
         policy: RetryPolicy,
         stopping: Callable[[], bool],
@@ -52,6 +55,7 @@ class Ledger:
         self._done = done_label_ids
         self._failures = failures
         self._parts = parts
+        self._embeddings = embeddings
         self._scenes = scenes
         self._policy = policy
         self.stopping = stopping
@@ -133,6 +137,9 @@ class Ledger:
         if following.error is not None:
             waiting.failed = True
             self._record(clip.clip_id, clip.video, "answer", VideoError(following.error))
+        if self._embeddings is not None and answer.features is not None and not waiting.embedded:
+            waiting.embedded = True
+            self._embeddings.add(ClipEmbedding(clip, answer.num_frames, answer.features))  # before any label of it
         for label in following.labels:
             self._parts.add(label)
         self.num_labels += len(following.labels)

@@ -22,6 +22,7 @@ from vidlabel.atomic import whole_file, write_whole
 from vidlabel.columns import Kinds, arrow_type, convert, kind_of, unify, unify_columns
 from vidlabel.config import Settings
 from vidlabel.duplicates import TEXT_COLUMNS, Spoken, count_texts, is_duplicate, marked, remark, spoken_rows
+from vidlabel.embeddings import merge_embeddings
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line, json_lines, read_lines, widen_kinds
 from vidlabel.labels import LABEL_SCHEMA
@@ -66,6 +67,7 @@ def merge(
         chunks = (_finished(chunk, kinds, repeats) for chunk in _chunks(paths, masks, chunk_rows))
         write = {"parquet": _write_parquet, "jsonl": _write_jsonl, "folder": _write_folder}[output.kind]
         write(output, old, info, chunks, repeats)
+    merge_embeddings(output, replacing=replacing)
     for path in paths:
         path.unlink()
     return num_new

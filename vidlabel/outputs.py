@@ -26,7 +26,7 @@ from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
 from vidlabel.shard import Shard, shard_of_folder
 
 STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
-WORK_FILES = ("part-*", "scenes-*", "speech-*")  # what a run keeps in its work folder to go on from
+WORK_FILES = ("part-*", "scenes-*", "speech-*", "embeddings-*")  # what a run keeps in its work folder to go on from
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
 _RESTORE = "restore it, or use --overwrite"
 
@@ -55,6 +55,13 @@ class Output:
             return self.work / "failures.jsonl"
         stem = self.path.name if self.kind == "folder" else self.path.stem
         return self.path.with_name(stem + ".failures.jsonl")
+
+    @property
+    def embeddings(self) -> Path:
+        """What clips look like, beside the labels of all shards and in their form: a parquet file, or a folder."""
+        if self.kind == "folder":
+            return self.path.with_name(self.path.name + ".embeddings")
+        return self.path.with_name(self.path.stem + ".embeddings.parquet")
 
     @property
     def side_file(self) -> Path:

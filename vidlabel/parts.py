@@ -100,11 +100,19 @@ class PartSaver(Generic[Row]):
 
 
 def part_writer(
-    folder: Path, settings_json: str, *, flush_seconds: float = 60.0, max_rows: int = 5000
+    folder: Path,
+    settings_json: str,
+    *,
+    flush_seconds: float = 60.0,
+    max_rows: int = 5000,
+    before: Callable[[], None] | None = None,
 ) -> PartSaver[Label]:
-    """Saves labels as `part-*.parquet`, each with the settings it was made with."""
+    """Saves labels as `part-*.parquet`, each with the settings it was made with. `before`: saves what must not be
+    missing once the labels are there, because then their clips are not asked again."""
 
     def to_table(labels: list[Label]) -> pa.Table:
+        if before is not None:
+            before()
         return labels_table(labels).replace_schema_metadata({"vidlabel.settings": settings_json})
 
     return PartSaver(folder, "part", to_table, flush_seconds=flush_seconds, max_rows=max_rows)

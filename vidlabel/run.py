@@ -11,6 +11,7 @@ from pathlib import Path
 from vidlabel.asking import Asking
 from vidlabel.captioner import Captioner
 from vidlabel.config import Limits, Settings
+from vidlabel.embeddings import check_embeddings, embedding_writer
 from vidlabel.executors.choice import Executor, LocalExecutor
 from vidlabel.executors.follow_ups import WithFollowUps
 from vidlabel.executors.local import LocalFeed
@@ -68,6 +69,8 @@ def run(videos: Videos, job: Job) -> Summary:
     with held(job.output, job.settings, overwrite=job.overwrite, dry_run=job.dry_run) as replacing:
         existing = read_existing(job.output, replacing=replacing)
         check_settings(job.output, existing, job.settings)
+        if job.limits.embeddings:
+            check_embeddings(job.output, existing, job.settings.answers, replacing=replacing)
         metrics = Metrics(None if job.dry_run else job.metrics_file, output=str(job.output.path))
         with metrics, FailureLog(job.output.failures) as failures:
             summary = _run(videos, job, existing, failures, metrics, replacing=replacing)
@@ -137,11 +140,16 @@ def _open_ledger(
         failing = watch.tripped(num_failed=ledger.num_videos_failed, num_finished=ledger.num_videos)
         return failing or stop.requested()
 
+    embeddings = None
+    if job.limits.embeddings:
+        embeddings = stack.enter_context(embedding_writer(work, job.settings.answers, flush_seconds=seconds))
+    before = None if embeddings is None else embeddings.flush
     ledger = Ledger(
         asking=job.asking,
         done_label_ids=existing.done_label_ids,
         failures=failures,
-        parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds)),
+        parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds, before=before)),
+        embeddings=embeddings,
         scenes=stack.enter_context(ScenesCache(work, job.settings.scenes, flush_seconds=seconds)),
         policy=policy,
         stopping=stopping,

@@ -27,7 +27,15 @@ from vidlabel.engine.stats import EngineStats
 from vidlabel.engine.supported import check_supported
 from vidlabel.engine.vision import FrameEncoder, KeptFeatures
 from vidlabel.errors import InputError
-from vidlabel.models.minigpt4_video.answers import OUT_OF_MEMORY_FRAME, Asked, answered, ask, failed, out_of_memory
+from vidlabel.models.minigpt4_video.answers import (
+    OUT_OF_MEMORY_FRAME,
+    Asked,
+    answered,
+    ask,
+    failed,
+    out_of_memory,
+    with_features,
+)
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.prompt import build_opening, prompt_budget, stop_ids
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
@@ -43,7 +51,7 @@ _ROUND_PREFIX, _ROUND_SUFFIX = 128, 32  # positions; room for clips and question
 class EngineCaptioner:
     """Answers with a loaded model. `num_slots`: clips in flight (None: as many as memory allows and help);
     `rows_per_slot`: questions asked of a clip at once; `keep_features`: a clip that comes again with the same `Frames`
-    object is not encoded again, while memory set aside for that lasts."""
+    object is not encoded again, while memory set aside for that lasts; `embeddings`: answers carry the clip's."""
 
     def __init__(
         self,
@@ -55,6 +63,7 @@ class EngineCaptioner:
         num_slots: int | None = None,
         rows_per_slot: int | None = None,
         keep_features: bool = False,
+        embeddings: bool = False,
     ) -> None:
         check_supported(model)
         if (num_slots is not None and num_slots < 1) or (rows_per_slot is not None and rows_per_slot < 1):
@@ -66,6 +75,7 @@ class EngineCaptioner:
         self.stop_ids = stop_ids(tokenizer, model.config)
         self.stats = EngineStats()
         self._num_slots, self._rows_per_slot = num_slots, rows_per_slot or ROWS_PER_SLOT
+        self._embeddings = embeddings
         self._max_tokens = prompt_budget(model.config, model.max_positions, settings.max_new_tokens)
         self._dtype: torch.dtype = model.llama_model.get_input_embeddings().weight.dtype
         free = memory.free_bytes(model.device)
@@ -135,11 +145,13 @@ class EngineCaptioner:
             if asked:
                 jobs.append(asked)
                 encode.append(clip.frames)
-        for asked, images in zip(jobs, self._encoder.encode(encode), strict=True):
-            if images is None:
+        for asked, encoded in zip(jobs, self._encoder.encode(encode), strict=True):
+            if encoded is None:
                 yield from (failed(one.clip, one.question, OUT_OF_MEMORY_FRAME) for one in asked)
                 continue
-            for job in self._jobs(asked, images):
+            if self._embeddings:
+                asked = with_features(asked, encoded.pooled)
+            for job in self._jobs(asked, encoded.embeds):
                 schedule.submit(job)
 
     @torch.inference_mode()

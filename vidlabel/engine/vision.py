@@ -5,6 +5,7 @@ looks like can be kept for when it is asked again."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,13 +19,25 @@ from vidlabel.engine.stats import EngineStats
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """One clip's frames."""
+
+    embeds: Tensor  # (T, tokens, hidden), for the prompt
+    pooled: Tensor  # (T, D) float32, for the clip's embedding
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.embeds.nbytes + self.pooled.nbytes)
+
+
 class KeptFeatures:
     """Encoded frames by the very object that holds the pictures, as long as that lives; within `max_bytes`, and what
     was not looked at for longest goes first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._kept: WeakKeyDictionary[Frames, Tensor] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Frames, Encoded] = WeakKeyDictionary()
 
     @property
     def num_bytes(self) -> int:
@@ -34,13 +47,13 @@ class KeptFeatures:
     def free_bytes(self) -> int:
         return self._max_bytes - self.num_bytes
 
-    def get(self, frames: Frames) -> Tensor | None:
+    def get(self, frames: Frames) -> Encoded | None:
         features = self._kept.pop(frames, None)
         if features is not None:
             self._kept[frames] = features  # now the last to go
         return features
 
-    def add(self, frames: Frames, features: Tensor) -> None:
+    def add(self, frames: Frames, features: Encoded) -> None:
         if features.nbytes > self._max_bytes:
             return
         while features.nbytes > self.free_bytes:
@@ -56,8 +69,8 @@ class FrameEncoder:
         on_gpu = model.device.type == "cuda"
         self._copying = torch.cuda.Stream(model.device) if on_gpu else None  # type: ignore[no-untyped-call]
 
-    def encode(self, clips: Sequence[Frames]) -> list[Tensor | None]:
-        """Each clip's frames as (T, tokens, hidden); None where memory does not do for one single frame."""
+    def encode(self, clips: Sequence[Frames]) -> list[Encoded | None]:
+        """Each clip's frames; None where memory does not do for one single frame."""
         if self._kept is None:
             return self._encode([frames.images for frames in clips])
         found = {frames: self._kept.get(frames) for frames in clips}
@@ -68,20 +81,22 @@ class FrameEncoder:
                 self._kept.add(frames, features)
         return [found[frames] for frames in clips]
 
-    def _encode(self, clips: Sequence[npt.NDArray[np.uint8]]) -> list[Tensor | None]:
+    def _encode(self, clips: Sequence[npt.NDArray[np.uint8]]) -> list[Encoded | None]:
         places = [(clip, frame) for clip, images in enumerate(clips) for frame in range(len(images))]
-        encoded: dict[tuple[int, int], Tensor] = {}
+        encoded: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
         def work(batch: Sequence[tuple[int, int]]) -> None:
             with self._stats.timed("vision", self._model.device), torch.inference_mode():
                 images = self._upload([clips[clip][frame] for clip, frame in batch])
-                embeds = self._model.encode_images(self._model.preprocess(images))
+                embeds, pooled = self._model.encode_and_pool(self._model.preprocess(images))
             self._stats.vision_frames += len(batch)
-            encoded.update(zip(batch, embeds.unbind(), strict=True))
+            encoded.update(zip(batch, zip(embeds.unbind(), pooled.unbind(), strict=True), strict=True))
 
         failed = {clip for clip, _ in self._budget.spend(places, lambda _: 1, work)}
         return [
-            None if clip in failed else torch.stack([encoded[clip, frame] for frame in range(len(images))])
+            None
+            if clip in failed
+            else Encoded(*map(torch.stack, zip(*(encoded[clip, at] for at in range(len(images))), strict=True)))
             for clip, images in enumerate(clips)
         ]
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from vidlabel.data import Answer, AskedClip, FinishReason, Question, stable_id
+from vidlabel.data import Answer, AskedClip, ClipFeatures, FinishReason, Question, stable_id
+from vidlabel.embedding import features_of
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.prompt import Prompt, PromptTooLongError, build_prompts
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
 OUT_OF_MEMORY_FRAME = "out of memory while one single frame was encoded"
+
+
+class Pooled:
+    """What a clip's frames look like, left on the device until an answer is there: a GPU that is asked at once would
+    have to be waited for."""
+
+    def __init__(self, frames: Tensor, pts_seconds: npt.NDArray[np.float64]) -> None:
+        self._frames, self._pts_seconds = frames, pts_seconds  # (T, D), (T,)
+
+    @functools.cached_property
+    def features(self) -> ClipFeatures | None:
+        return features_of(self._frames.cpu().numpy(), self._pts_seconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +40,7 @@ class Asked:
     clip: AskedClip
     question: Question
     prompt: Prompt
+    pooled: Pooled | None = None  # where the clip's features are wanted
 
     def seed(self, run_seed: int) -> int:
         """From the run, the clip and the question alone, so that neighbours and order do not matter."""
@@ -87,7 +105,14 @@ def answered(asked: Asked, decoded: Decoded, tokenizer: PromptTokenizer, dtype: 
         num_frames=prefix.num_frames,
         num_subtitle_words=prefix.num_subtitle_words,
         flags=("subtitles_shortened",) if prefix.subtitles_shortened else (),
+        features=None if asked.pooled is None else asked.pooled.features,
     )
+
+
+def with_features(asked: Sequence[Asked], pooled: Tensor) -> list[Asked]:
+    """Of one clip: its answers are to carry what its frames (T, D) look like."""
+    look = Pooled(pooled, asked[0].clip.frames.pts_seconds)
+    return [replace(one, pooled=look) for one in asked]
 
 
 def failed(clip: AskedClip, question: Question, reason: str) -> Answer:

@@ -23,6 +23,7 @@ from vidlabel.models.minigpt4_video.answers import (
     ask,
     failed,
     out_of_memory,
+    with_features,
 )
 from vidlabel.models.minigpt4_video.decoding import TokenChooser
 from vidlabel.models.minigpt4_video.grounding import mean_logprobs, support
@@ -47,7 +48,13 @@ class GenerateCaptioner:
     """Answers with a loaded model. `batch_size` is the largest number of rows (clip and question) decoded at once."""
 
     def __init__(
-        self, model: MiniGPT4Video, tokenizer: PromptTokenizer, settings: AnswerSettings, *, batch_size: int = 8
+        self,
+        model: MiniGPT4Video,
+        tokenizer: PromptTokenizer,
+        settings: AnswerSettings,
+        *,
+        batch_size: int = 8,
+        embeddings: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch size is at least 1, got {batch_size = }")
@@ -55,6 +62,7 @@ class GenerateCaptioner:
         self.tokenizer = tokenizer
         self.settings = settings
         self.max_rows = batch_size
+        self._embeddings = embeddings
         self.vision_chunk = _VISION_CHUNK
         self.stop_ids = stop_ids(tokenizer, model.config)
         self._opening = build_opening(tokenizer, model.config)
@@ -83,21 +91,24 @@ class GenerateCaptioner:
         asked, refused = ask(clip, self.tokenizer, self.model.config, max_tokens=max_tokens)
         if not asked:
             return [], refused
-        images = self._encode(clip)
-        if images is None:
+        encoded = self._encode(clip)
+        if encoded is None:
             return [], refused + [failed(clip, one.question, OUT_OF_MEMORY_FRAME) for one in asked]
+        images, pooled = encoded
+        if self._embeddings:
+            asked = with_features(asked, pooled)
         with torch.inference_mode():
             prefixes = {one.prompt.prefix for one in asked}
             embeds = {prefix: self.model.embed_prefix(prefix, images) for prefix in prefixes}
         return [_Row(one, embeds[one.prompt.prefix]) for one in asked], refused
 
-    def _encode(self, clip: AskedClip) -> Tensor | None:
-        """The clip's frames (T, tokens, hidden); None when memory does not do for a single frame."""
+    def _encode(self, clip: AskedClip) -> tuple[Tensor, Tensor] | None:
+        """The clip's frames (T, tokens, hidden) and (T, D); None when memory does not do for a single frame."""
         frames = clip.frames.images
         while True:
             try:
                 with torch.inference_mode():
-                    return self.model.encode_images(self.model.preprocess(frames), chunk=self.vision_chunk)
+                    return self.model.encode_and_pool(self.model.preprocess(frames), chunk=self.vision_chunk)
             except torch.OutOfMemoryError:
                 pass  # go on below, where the traceback no longer holds the tensors that did not fit
             if self.vision_chunk == 1:

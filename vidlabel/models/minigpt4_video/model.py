@@ -62,11 +62,17 @@ class MiniGPT4Video(nn.Module):
 
     def encode_images(self, images: Tensor, *, chunk: int | None = None) -> Tensor:
         """(N, 3, S, S) normalised images to (N, tokens, hidden) embeddings; `chunk` images at a time."""
+        return self.encode_and_pool(images, chunk=chunk)[0]
+
+    def encode_and_pool(self, images: Tensor, *, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+        """The embeddings of `encode_images`, and (N, D) float32: the mean over each image's patches of what the vision
+        tower and its norm make of them."""
         if chunk is not None and len(images) > chunk:
-            return torch.cat([self.encode_images(part) for part in torch.split(images, chunk)])
+            parts = [self.encode_and_pool(part) for part in torch.split(images, chunk)]
+            return torch.cat([embeds for embeds, _ in parts]), torch.cat([pooled for _, pooled in parts])
         tokens = self.ln_vision(self.visual_encoder(images))[:, 1:]
-        out: Tensor = self.llama_proj(pool_tokens(tokens, self.config.pool_size).to(self.dtype))
-        return out
+        embeds: Tensor = self.llama_proj(pool_tokens(tokens, self.config.pool_size).to(self.dtype))
+        return embeds, tokens.float().mean(dim=1)
 
     def embed_ids(self, ids: Sequence[int]) -> Tensor:
         """Token ids to (L, hidden)."""
