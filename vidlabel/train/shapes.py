@@ -19,7 +19,7 @@ from vidlabel.models.minigpt4_video.config import ModelConfig, VisionConfig
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.saving import save_tensors
 from vidlabel.models.minigpt4_video.tokenizer import load_tokenizer
-from vidlabel.train.shapes_stages import learn_to_repeat, learn_to_see, learn_together
+from vidlabel.train.shapes_stages import learn_to_repeat, learn_to_see, learn_to_tell_apart, learn_together
 from vidlabel.train.shapes_tokenizer import VOCABULARY, write_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -31,20 +31,26 @@ CONFIG = ModelConfig(
 )
 
 
+_LAST = 0.12  # of the time, for the last stage
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps of each stage, and how often the last one is checked."""
+    """Steps of each stage, and how often the longest is checked."""
 
     seeing: int = 1600
     repeating: int = 400
-    together: int = 6000
+    together: int = 5600
+    telling_apart: int = 800
     check_every: int = 500
 
     def shortened(self, share: float) -> Plan:
         def part(steps: int) -> int:
             return max(1, round(steps * share))
 
-        return Plan(part(self.seeing), part(self.repeating), part(self.together), self.check_every)
+        return Plan(
+            part(self.seeing), part(self.repeating), part(self.together), part(self.telling_apart), self.check_every
+        )
 
 
 def llm_config() -> Any:
@@ -78,7 +84,7 @@ def train(out: Path, plan: Plan, seed: int, *, seconds: float) -> None:
 
 
 def learn(work: Path, plan: Plan, seed: int, *, seconds: float) -> MiniGPT4Video:
-    """The three stages, each kept in `work` when it is done. On a slow machine the last one is cut short to `seconds`
+    """The four stages, each kept in `work` when it is done. On a slow machine the last two are cut short to `seconds`
     in all; otherwise it depends on the seed alone."""
     started = time.monotonic()
     torch.manual_seed(seed)
@@ -94,8 +100,11 @@ def learn(work: Path, plan: Plan, seed: int, *, seconds: float) -> MiniGPT4Video
             tokenizer,
             plan.together,
             seed,
-            seconds=max(1.0, started + seconds - time.monotonic()),
+            seconds=max(1.0, started + (1 - _LAST) * seconds - time.monotonic()),
             check_every=plan.check_every,
+        ),
+        "telling_apart": lambda: learn_to_tell_apart(
+            model, tokenizer, plan.telling_apart, seed, seconds=max(1.0, started + seconds - time.monotonic())
         ),
     }
     for name, stage in stages.items():

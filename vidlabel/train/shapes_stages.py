@@ -1,11 +1,12 @@
-"""How the `shapes` model learns: first its tower to see and its language model to repeat, then both together."""
+"""How the `shapes` model learns: first its tower to see and its language model to repeat, then both together, and at
+last to tell one thing from another."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,15 +31,16 @@ from vidlabel.train.shapes_batch import (
     thing_truth,
 )
 from vidlabel.train.shapes_check import check
-from vidlabel.train.shapes_text import captions, motion_question, question, speech_question
+from vidlabel.train.shapes_text import Asked, attribute_question, captions, motion_question, question, speech_question
 from vidlabel.train.shapes_wear import wear
-from vidlabel.train.shapes_world import COLOURS, SHAPES, make_scene, render
+from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, make_scene, render
 
 logger = logging.getLogger(__name__)
 
 NUM_PICTURES, NUM_VOICES, NUM_CLIPS = 128, 64, 12  # in a batch of each stage
 SCENES_PER_STAGE = 10_000_000
-_HELD = 1 / 3  # of the last stage, in which the tower does not change
+_HELD = 1 / 3  # of the stage in which all learn together: the tower does not change
+_LATE = 100_000  # steps that the stage before cannot reach: other scenes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ def learn_together(
     recent: list[tuple[float, float, float]] = []
     for step in _steps(num_steps, seconds):
         tower.requires_grad_(step.share >= _HELD)
-        lessons = list(_lessons(config, tokenizer, random, seed, step.number))
+        asks = (captions, motion_question, motion_question, question, question)
+        lessons = list(_lessons(config, tokenizer, random, seed, step.number, asks))
         batch = collate([sample for sample, _ in lessons], config.tokens_per_frame)
         truth = torch.stack([things for _, things in lessons])
         images = model.encode_images(normalise(batch.images.permute(0, 3, 1, 2)))
@@ -130,6 +133,31 @@ def learn_together(
     logger.info("together, at the end, right: %s", check(model, tokenizer, num_scenes=100))
 
 
+def learn_to_tell_apart(
+    model: MiniGPT4Video, tokenizer: PromptTokenizer, num_steps: int, seed: int, *, seconds: float
+) -> None:
+    """Goes on with smaller steps and other questions: which of two things has this colour, this size? Those come late,
+    for there is nothing to ask before the things are seen."""
+    config = model.config
+    tower = nn.ModuleList([model.visual_encoder, model.ln_vision]).requires_grad_(True)
+    optimizers = _optimizers([(tower, 1.2e-4), (model.llama_proj, 4.5e-4), (model.llama_model, 4.5e-4)])
+    random = np.random.default_rng((seed, 4))
+    for step in _steps(num_steps, seconds):
+        asks = (captions, motion_question, _attribute, _attribute, question)
+        lessons = _lessons(config, tokenizer, random, seed, _LATE + step.number, asks)
+        batch = collate([sample for sample, _ in lessons], config.tokens_per_frame)
+        images = model.encode_images(normalise(batch.images.permute(0, 3, 1, 2)))
+        loss = answer_loss(model, batch, read(model, batch, images))
+        _descend(optimizers, loss, step)
+        if step.number % 25 == 0:
+            logger.info("tell apart %s loss %.4f", step, loss.item())
+    logger.info("tell apart, at the end, right: %s", check(model, tokenizer, num_scenes=100))
+
+
+def _attribute(scene: Scene, random: np.random.Generator) -> Asked:
+    return attribute_question(scene, random)[1]
+
+
 def _truth_loss(told: Tensor, truth: Tensor) -> Tensor:
     """Of (B, T, colours, NUM_TRUTHS): whether it is shown everywhere, the rest where it is."""
     is_shown = truth[..., 0] > 0
@@ -138,15 +166,20 @@ def _truth_loss(told: Tensor, truth: Tensor) -> Tensor:
 
 
 def _lessons(
-    config: ModelConfig, tokenizer: PromptTokenizer, random: np.random.Generator, seed: int, step: int
+    config: ModelConfig,
+    tokenizer: PromptTokenizer,
+    random: np.random.Generator,
+    seed: int,
+    step: int,
+    asks: Sequence[Callable[[Scene, np.random.Generator], Asked]],
 ) -> Iterator[tuple[Sample, Tensor]]:
-    """Clips with five things asked of each, and the truth about their things; every fourth may hold made-up words."""
+    """Clips with these things asked of each, and the truth about their things; every fourth may hold made-up words."""
     for i in range(NUM_CLIPS):
         number = _number(seed, 2, 2 * (NUM_CLIPS * step + i))
         scene = make_scene("train", number, wild_words=i % 4 == 0)
         if len(scene.things) == 1 and i % 2:  # two are harder, so they are shown more often
             scene = make_scene("train", number + 1, wild_words=i % 4 == 0)
-        asked = [ask(scene, random) for ask in (captions, motion_question, motion_question, question, question)]
+        asked = [ask(scene, random) for ask in asks]
         shares = sample_shares(random, config.num_frames)
         sample = make_sample(scene, asked, shares, tokenizer, config)
         yield Sample(wear(sample.images, random), sample.segments, sample.asked), thing_truth(scene, shares)
