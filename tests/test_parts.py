@@ -328,9 +328,9 @@ def test_resume_knows_labels_of_output_and_parts_and_complete_videos(output: Out
     assert set(existing.done_label_ids) == set(ids([*(label(n, video=n % 2) for n in range(4)), label(8)]))
     assert label(8).label_id in existing.done_label_ids
     assert label(9).label_id not in existing.done_label_ids
-    assert existing.is_complete("video0000")
-    assert not existing.is_complete("video0001")  # a run ended in the middle of it
-    assert not existing.is_complete("video0008")  # only in parts
+    assert existing.is_complete("video0000", "")
+    assert not existing.is_complete("video0001", "")  # a run ended in the middle of it
+    assert not existing.is_complete("video0008", "")  # only in parts
     assert existing.settings_texts == (SETTINGS.to_json(),)
 
 

@@ -46,6 +46,10 @@ class Asking:
     settings: Settings
     pools: tuple[Pool, ...] = ()
 
+    def measuring(self, signals: tuple[str, ...]) -> Asking:
+        """The same, with what is measured of every clip beside."""
+        return replace(self, settings=replace(self.settings, frames=replace(self.settings.frames, signals=signals)))
+
     def wanted(self, clip_id: str, video: Video) -> tuple[Wanted, ...]:
         """The labels that a clip is to get, by hashes of the seed and the clip's id."""
         if self.settings.task == "qa":
@@ -113,6 +117,7 @@ class Asking:
             *(["agreement"] if answers.verify else []),
             *(["attempt"] if answers.retry_flagged else []),
             *(["caption_original"] if answers.rewrite != "none" else []),
+            *self.settings.frames.signals,
         )
 
     def most_questions(self, most_from_manifest: int) -> int:

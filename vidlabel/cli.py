@@ -15,6 +15,7 @@ import vidlabel
 from vidlabel import cli_asking as a
 from vidlabel import cli_export
 from vidlabel import cli_options as o
+from vidlabel import cli_selecting as s
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
@@ -93,6 +94,8 @@ def caption(
     decoder: o.DecoderOption = "pyav",
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
+    signals: s.SignalsOption = None,
+    where: s.WhereOption = None,
     model: o.ModelOption = "mistral",
     prompts: a.PromptsOption = None,
     levels: a.Levels = None,
@@ -150,6 +153,8 @@ def qa(
     decoder: o.DecoderOption = "pyav",
     subtitles: o.SubtitlesOption = "auto",
     whisper: o.WhisperOption = None,
+    signals: s.SignalsOption = None,
+    where: s.WhereOption = None,
     model: o.ModelOption = "mistral",
     prompts: a.QaPromptsOption = None,
     per_clip: a.QaPerClip = None,
@@ -257,9 +262,9 @@ def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
     typed = LabelOptions(task=task, time_budget_seconds=seconds, **options)
     summary = label(typed)
     if typed.dry_run:
-        typer.echo(
-            f"{summary.num_left} videos to label, {summary.num_done_before} done, {summary.num_given_up} given up"
-        )
+        skipped = "" if typed.where is None else f", {summary.num_skipped_before} skipped unopened"
+        done, given_up = f"{summary.num_done_before} done", f"{summary.num_given_up} given up"
+        typer.echo(f"{summary.num_left} videos to label, {done}, {given_up}{skipped}")
         return
     _finish(summary, typed.out, parse_output(typed.out).failures, typed.log_format)
 

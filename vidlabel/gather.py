@@ -32,6 +32,7 @@ from vidlabel.outputs import (
     shard_outputs,
 )
 from vidlabel.shard import Shard
+from vidlabel.skip_merge import merge_skipped
 
 _MOMENT_SECONDS = 10.0  # longer than a shard holds the lock of all to begin or to end, unless it merges
 
@@ -84,6 +85,7 @@ def gather(output: Output, settings: Settings) -> tuple[Shard, ...]:
             _take_over(whole, wait_seconds=_MOMENT_SECONDS)
             incomplete = {video_id for info in infos for video_id in info.incomplete_videos}
             has_spans = any(info.has_spans for info in infos)
+            merge_skipped(whole, incomplete, has_spans=has_spans, replacing=replacing)
             merge(whole, settings, incomplete, has_spans=has_spans, replacing=replacing)
             remove_work(whole)
             return ()

@@ -143,7 +143,7 @@ class Interview:
     def _label(self, row: _Row) -> Label:
         answers = [row.kept[place] for place in sorted(row.kept)]
         wanted = row.wanted
-        more: dict[str, object] = dict.fromkeys(self._asking.columns)
+        more: dict[str, object] = dict.fromkeys(self._asking.columns) | dict(self.asked.frames.signals)
         more |= {"level": wanted.level} if "level" in more else {}
         if wanted.form == "structured" and PARTS[0] in more:
             more |= {part: answer.text for part, answer in zip(PARTS, answers, strict=True)}

@@ -32,6 +32,8 @@ class LabelOptions:
     decoder: Decoder
     subtitles: Subtitles
     whisper: str | None
+    signals: str | None
+    where: str | None
     model: str
     prompts: str | None
     levels: str | None

@@ -39,6 +39,7 @@ from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
+from vidlabel.selecting import select
 from vidlabel.shard import parse_shard
 from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
@@ -73,8 +74,9 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
     max_failures = None if options.max_failures is None else parse_max_failures(options.max_failures)
     metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
+    selection, signals = select(options.where, options.signals, videos)
     most_from_manifest = videos.most_questions if options.task == "qa" else 0
-    asking = _asking(options, spec, dtype, grounding, from_manifest=most_from_manifest > 0)
+    asking = _asking(options, spec, dtype, grounding, from_manifest=most_from_manifest > 0).measuring(signals)
     settings = asking.settings
     if spec.name == "shapes":
         logger.warning(
@@ -102,6 +104,7 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
         speech_device=device,
         max_failures=max_failures,
         metrics_file=metrics_file,
+        selection=selection,
     )
     return run(videos, job)
 

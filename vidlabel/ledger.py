@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from vidlabel.asking import Asking, Wanted
-from vidlabel.data import Answer, AskedClip, Clip, Question, Stage, Video
+from vidlabel.data import Answer, AskedClip, Clip, Frames, Question, Stage, Video
 from vidlabel.embeddings import ClipEmbedding
 from vidlabel.errors import VideoError
 from vidlabel.failures import FailureLog
@@ -18,6 +18,8 @@ from vidlabel.parts import PartSaver
 from vidlabel.plan import RetryPolicy, failed_id, failure_of, label_id_of
 from vidlabel.resume import LabelIds
 from vidlabel.scenes_cache import ScenesCache
+from vidlabel.selection import Rejection, Selection
+from vidlabel.skip_book import SkipBook
 
 Planned = tuple[Clip, tuple[Question, ...]]
 
@@ -48,6 +50,7 @@ class Ledger:
         parts: PartSaver[Label],
         embeddings: PartSaver[ClipEmbedding] | None = None,
         scenes: ScenesCache,
+        skips: SkipBook,
         policy: RetryPolicy,
         stopping: Callable[[], bool],
     ) -> None:
@@ -57,6 +60,7 @@ class Ledger:
         self._parts = parts
         self._embeddings = embeddings
         self._scenes = scenes
+        self._skips = skips
         self._policy = policy
         self.stopping = stopping
         self._claimed: set[str] = set()
@@ -73,6 +77,11 @@ class Ledger:
         self._failed_video_ids: set[str] = set()  # wholly or in part
 
     # ---- from the feed -------------------------------------------------------------------------------------------
+
+    @property
+    def selection(self) -> Selection:
+        """Which clips are wanted."""
+        return self._skips.selection
 
     def known_clips(self, video: Video) -> list[Clip] | None:
         """The clips of a video whose scenes an earlier, unfinished run has found."""
@@ -119,6 +128,30 @@ class Ledger:
         self._record(failed_id(video), video, stage, error)
         self._num_open[video] = 0
         self._labels_closed(video, 0)
+
+    def never_opened(self, videos: Iterable[Video]) -> None:
+        """Videos that are not wanted, which is known without a look at them: not among those that this run counts."""
+        for video in videos:
+            rejection = self.selection.reject_video(video)
+            assert rejection is not None, "planned as rejected"
+            self._failures.remove(failed_id(video))
+            self._skips.skips_video(video, rejection)
+            self._skips.finished(video)
+
+    def video_skipped(self, video: Video, rejection: Rejection) -> None:
+        """It is not wanted, which its file alone tells."""
+        self._failures.remove(failed_id(video))
+        self._skips.skips_video(video, rejection)
+        self._num_open[video] = 0
+        self._labels_closed(video, 0)
+
+    def is_skipped(self, clip: Clip, frames: Frames) -> bool:
+        """Whether the clip is not wanted, now that its signals are known. Then it is done with."""
+        if not self._skips.skips_frames(clip, frames):
+            return False
+        self._failures.remove(clip.clip_id)
+        self._labels_closed(clip.video, len(self._wanted.pop((clip.video, clip.clip_id))))
+        return True
 
     def clip_failed(self, clip: Clip, stage: Stage, error: VideoError) -> None:
         self._record(clip.clip_id, clip.video, stage, error)
@@ -185,29 +218,37 @@ class Ledger:
         return len(self._failed_video_ids)
 
     @property
+    def skip_reasons(self) -> Counter[str]:
+        """Parts of the condition, and how many clips (and videos, where that was enough) they left out."""
+        return self._skips.reasons
+
+    @property
     def num_failures(self) -> int:
         return self.reasons.total()
 
     # ---- books ---------------------------------------------------------------------------------------------------
 
     def _open_labels(self, clip: Clip) -> list[Wanted]:
+        open_labels: dict[str, Wanted] = {}
+        for wanted in self._asking.wanted(clip.clip_id, clip.video):
+            label_id = label_id_of(clip.clip_id, wanted, self._asking.settings)
+            if label_id not in self._done and label_id not in self._claimed:
+                open_labels.setdefault(label_id, wanted)
+        if open_labels and self._skips.skips_clip(clip):
+            self._failures.remove(clip.clip_id)
+            return []
         if self._policy.gives_up(self._failures, clip.clip_id, clip.video.location):
             self.num_given_up += 1
             return []
-        return [wanted for wanted in self._asking.wanted(clip.clip_id, clip.video) if self._claim(clip, wanted)]
-
-    def _claim(self, clip: Clip, wanted: Wanted) -> bool:
-        label_id = label_id_of(clip.clip_id, wanted, self._asking.settings)
-        if label_id in self._done or label_id in self._claimed:
-            return False
-        self._claimed.add(label_id)
-        return True
+        self._claimed.update(open_labels)
+        return list(open_labels.values())
 
     def _labels_closed(self, video: Video, count: int) -> None:
         self._num_open[video] -= count
         if self._num_open[video] == 0:
             del self._num_open[video]
             self._finished.add(video.video_id)
+            self._skips.finished(video)
             self.num_videos += 1
 
     def _record(self, failed: str, video: Video, stage: Stage, error: VideoError) -> None:

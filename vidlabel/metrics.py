@@ -42,6 +42,7 @@ class Counts:
     num_clips: int = 0
     num_labels: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    skip_reasons: Mapping[str, int] = field(default_factory=dict)  # of clips that --where left out
     waited_seconds: float = 0.0  # the captioner's, for frames
     num_clips_ready: int = 0  # decoded, not yet taken by the captioner
     num_stages_in_flight: int = 0  # scenes and clips that decode workers have or are about to get
@@ -127,6 +128,8 @@ def render(counts: Counts, *, output: str, seconds: float, began: float, code: i
     one("labels_total", "counter", "Labels made.", counts.num_labels)
     reasons = [({"reason": reason}, float(count)) for reason, count in reason_counts(counts.reasons).items()]
     add("failures_total", "counter", "Failures of videos and clips, by reason.", reasons)
+    skips = [({"where": part}, float(count)) for part, count in counts.skip_reasons.items()]
+    add("clips_skipped_total", "counter", "Clips left out by --where, by the part of it that they do not meet.", skips)
     one("clips_per_second", "gauge", "Clips labelled a second, over the whole run.", counts.num_clips / max(seconds, 1))
     one("captioner_waited_seconds_total", "counter", "Time the model waited for frames.", counts.waited_seconds)
     one("clips_ready", "gauge", "Clips decoded and waiting for the model.", counts.num_clips_ready)

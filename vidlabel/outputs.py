@@ -26,7 +26,8 @@ from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
 from vidlabel.shard import Shard, shard_of_folder
 
 STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
-WORK_FILES = ("part-*", "scenes-*", "speech-*", "embeddings-*")  # what a run keeps in its work folder to go on from
+# what a run keeps in its work folder to go on from
+WORK_FILES = ("part-*", "scenes-*", "speech-*", "embeddings-*", "skipped-*")
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
 _RESTORE = "restore it, or use --overwrite"
 
@@ -62,6 +63,12 @@ class Output:
         if self.kind == "folder":
             return self.path.with_name(self.path.name + ".embeddings")
         return self.path.with_name(self.path.stem + ".embeddings.parquet")
+
+    @property
+    def skipped(self) -> Path:
+        """What `--where` left out, of all shards."""
+        stem = self.path.name if self.kind == "folder" else self.path.stem
+        return self.path.with_name(stem + ".skipped.parquet")
 
     @property
     def side_file(self) -> Path:
@@ -240,6 +247,7 @@ def discard_work(output: Output) -> None:
             raise InputError(f"{output.path} holds {strangers[0]}, which is not vidlabel's; choose another --out")
     remove_work(output)
     output.failures.unlink(missing_ok=True)
+    output.skipped.unlink(missing_ok=True)
 
 
 def _visible(folder: Path) -> Iterable[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vidlabel.config import FrameSettings, SceneSettings
 from vidlabel.data import Clip, Frames, Video
 from vidlabel.remote import is_url
+from vidlabel.selection import Rejection, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,18 @@ def find_clips(video: Video, settings: SceneSettings) -> list[Clip]:
     from vidlabel import scenes
 
     return scenes.find_clips(video, settings)
+
+
+def find_wanted_clips(
+    find_clips: Callable[[Video, SceneSettings], list[Clip]],
+    video: Video,
+    settings: SceneSettings,
+    selection: Selection,
+) -> list[Clip] | Rejection:
+    """Likewise, unless what the file says of itself is enough to know that none is wanted: scenes are costly."""
+    from vidlabel.decoders import probe
+
+    return selection.reject_file(video, probe(video.location)) or find_clips(video, settings)
 
 
 def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:

@@ -19,6 +19,7 @@ from vidlabel.failures import FailureLog, should_retry
 from vidlabel.labels import label_id_for
 from vidlabel.remote import is_url
 from vidlabel.resume import Existing
+from vidlabel.selection import EVERYTHING, Selection
 from vidlabel.shard import Shard
 
 
@@ -88,7 +89,9 @@ class Plan:
     pending: Pending
     num_done: int
     num_given_up: int  # videos and clips that failed before and are left alone
-    has_spans: bool  # among the pending
+    has_spans: bool  # among the pending and the rejected
+    rejected: Pending  # that the selection does not want, and of which that is not recorded yet
+    num_rejected_before: int  # likewise, and it is
 
 
 def make_plan(
@@ -98,27 +101,40 @@ def make_plan(
     failures: FailureLog,
     policy: RetryPolicy,
     asking: Asking,
+    selection: Selection = EVERYTHING,
 ) -> Plan:
-    is_pending = bytearray()
-    num_done = num_given_up = 0
+    is_pending, is_rejected = bytearray(), bytearray()
+    num_done = num_given_up = num_rejected_before = 0
     has_spans = False
     for video in videos:
-        is_left = False
-        if policy.gives_up(failures, failed_id(video), video.location):
+        is_left = is_new_rejection = False
+        key = selection.key(video, asking.settings.fingerprint)
+        if selection.reject_video(video) is not None and not _has_labels(video, existing, asking):
+            is_new_rejection = not existing.skipped.has(failed_id(video), key)
+            num_rejected_before += not is_new_rejection
+        elif policy.gives_up(failures, failed_id(video), video.location):
             num_given_up += 1
-        elif video.span is None and existing.is_complete(video.video_id):
+        elif video.span is None and existing.is_complete(video.video_id, key):
             # whatever of it failed: does one of those deserve another try?
             given_up = [policy.gives_up(failures, it.id, video.location) for it in failures.of_video(video.video_id)]
             is_left = not all(given_up)
             num_done += not is_left
             num_given_up += 0 if is_left else len(given_up)
-        elif video.span is not None and _span_is_done(video, existing, asking):
+        elif video.span is not None and _span_is_done(video, existing, asking, key):
             num_done += 1
         else:
             is_left = True
         is_pending.append(is_left)
-        has_spans = has_spans or (is_left and video.span is not None)
-    return Plan(Pending(videos, is_pending, is_pending.count(1)), num_done, num_given_up, has_spans)
+        is_rejected.append(is_new_rejection)
+        has_spans = has_spans or (video.span is not None and (is_left or is_new_rejection))
+    return Plan(
+        Pending(videos, is_pending, is_pending.count(1)),
+        num_done,
+        num_given_up,
+        has_spans,
+        Pending(videos, is_rejected, is_rejected.count(1)),
+        num_rejected_before,
+    )
 
 
 def label_id_of(clip_id: str, wanted: Wanted, settings: Settings) -> str:
@@ -161,7 +177,15 @@ def failed_id(video: Video) -> str:
     return clip_id_for(video, video.span.start_seconds, video.span.end_seconds)
 
 
-def _span_is_done(video: Video, existing: Existing, asking: Asking) -> bool:
+def _has_labels(video: Video, existing: Existing, asking: Asking) -> bool:
+    if video.span is None:
+        return video.video_id in existing.videos_with_labels
+    return _span_is_done(video, existing, asking, "")
+
+
+def _span_is_done(video: Video, existing: Existing, asking: Asking, key: str) -> bool:
     clip_id = failed_id(video)
+    if existing.skipped.has(clip_id, key):
+        return True
     ids = (label_id_of(clip_id, wanted, asking.settings) for wanted in asking.wanted(clip_id, video))
     return all(label_id in existing.done_label_ids for label_id in ids)

@@ -15,6 +15,7 @@ from vidlabel.labels import unescape_name
 from vidlabel.outputs import Output, part_folders, read_info
 from vidlabel.parts import whole_parts
 from vidlabel.readers import stored_batches
+from vidlabel.skips import Skipped, read_skipped
 
 Numbers = npt.NDArray[np.uint64]
 
@@ -58,10 +59,16 @@ class Existing:
     incomplete_videos: frozenset[str]  # in the output, with labels still to be made
     has_spans: bool  # the output has labels of spans that a manifest named
     settings_texts: tuple[str, ...]  # Settings.to_json() of the labels; two only where files were put together by hand
+    skipped: Skipped
 
-    def is_complete(self, video_id: str) -> bool:
-        """Whether an earlier finished run made all labels of a video, so that not even its scenes are needed."""
-        return not self.has_spans and video_id in self.videos_with_labels and video_id not in self.incomplete_videos
+    def is_complete(self, video_id: str, key: str) -> bool:
+        """Whether an earlier finished run made all labels of a video, so that not even its scenes are needed; or left
+        out, for the same key, those that it did not make."""
+        if self.skipped.is_whole(video_id, key):
+            return True
+        if self.has_spans or video_id in self.incomplete_videos or self.skipped.is_stale(video_id, key):
+            return False
+        return video_id in self.videos_with_labels or self.skipped.is_decided(video_id, key)
 
     def unfinished_videos(self) -> frozenset[str]:
         """Videos with labels that are not known to have all of theirs."""
@@ -91,13 +98,15 @@ def read_existing(output: Output, *, replacing: bool = False) -> Existing:
         numbers.append(id_numbers(path, table["label_id"]))
         in_parts.update(table["video_id"].unique().to_pylist())
         texts.append(table.schema.metadata[b"vidlabel.settings"].decode())
+    skipped = read_skipped(output, replacing=replacing)
     return Existing(
         done_label_ids=LabelIds(np.concatenate(numbers)),
         videos_with_labels=frozenset(map(unescape_name, videos)),
-        videos_in_parts=frozenset(map(unescape_name, in_parts)),
-        incomplete_videos=info.incomplete_videos if info else frozenset(),
-        has_spans=info.has_spans if info else False,
+        videos_in_parts=frozenset(map(unescape_name, in_parts)) | skipped.videos_in_parts,
+        incomplete_videos=(info.incomplete_videos if info else frozenset()) | skipped.incomplete_videos,
+        has_spans=(info.has_spans if info else False) or skipped.has_spans,
         settings_texts=tuple(dict.fromkeys(texts)),
+        skipped=skipped,
     )
 
 

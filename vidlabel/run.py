@@ -30,6 +30,10 @@ from vidlabel.progress import LogFormat, Progress
 from vidlabel.prompts import Pool
 from vidlabel.resume import Existing, check_settings, read_existing
 from vidlabel.scenes_cache import ScenesCache
+from vidlabel.selection import EVERYTHING, Selection
+from vidlabel.skip_book import SkipBook
+from vidlabel.skip_merge import merge_skipped
+from vidlabel.skips import skip_writer
 from vidlabel.speech.cache import SpeechCache
 from vidlabel.stop import Stop
 from vidlabel.summary import Summary
@@ -54,6 +58,7 @@ class Job:
     speech_device: str = "auto"  # where speech is transcribed, if it is: auto, cpu or cuda
     max_failures: MaxFailures | None = None
     metrics_file: Path | None = None
+    selection: Selection = EVERYTHING
 
     @property
     def asking(self) -> Asking:
@@ -89,15 +94,20 @@ def _run(
     replacing: bool,
 ) -> Summary:
     policy = RetryPolicy(job.limits.max_attempts, job.retry_failed)
-    plan = make_plan(videos, existing=existing, failures=failures, policy=policy, asking=job.asking)
+    plan = make_plan(
+        videos, existing=existing, failures=failures, policy=policy, asking=job.asking, selection=job.selection
+    )
     if job.dry_run:
-        return Summary(plan.num_done, num_left=len(plan.pending), num_given_up=plan.num_given_up)
+        num_rejected = len(plan.rejected) + plan.num_rejected_before
+        left, given_up = len(plan.pending), plan.num_given_up
+        return Summary(plan.num_done, num_left=left, num_given_up=given_up, num_skipped_before=num_rejected)
     begin_work(job.output, job.settings, replaces=replacing)
     stop, watch = Stop(time_budget_seconds=job.limits.time_budget_seconds), FailureWatch(job.max_failures)
     started = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(stop)
         ledger = _open_ledger(stack, job, existing, failures, policy, stop, watch)
+        ledger.never_opened(plan.rejected)
         waited = _execute(plan.pending.first(job.limit), ledger, job, metrics)
     if stop.signal_number is None:
         has_spans = existing.has_spans or plan.has_spans
@@ -105,6 +115,7 @@ def _run(
         if job.output.shard is not None:
             mark_done(job.output, job.settings, incomplete, has_spans=has_spans)
         else:
+            merge_skipped(job.output, incomplete, has_spans=has_spans, replacing=replacing)
             merge(job.output, job.settings, incomplete, has_spans=has_spans, replacing=replacing)
             remove_work(job.output)
     summary = Summary(
@@ -115,6 +126,9 @@ def _run(
         num_clips=ledger.num_clips,
         num_labels=ledger.num_labels,
         reasons=ledger.reasons,
+        num_skipped_before=plan.num_rejected_before,
+        skip_reasons=ledger.skip_reasons,
+        skipped_file=str(job.output.skipped),
         seconds=time.monotonic() - started,
         waited_seconds=waited,
         signal_number=stop.signal_number,
@@ -151,6 +165,12 @@ def _open_ledger(
         parts=stack.enter_context(part_writer(work, job.settings.to_json(), flush_seconds=seconds, before=before)),
         embeddings=embeddings,
         scenes=stack.enter_context(ScenesCache(work, job.settings.scenes, flush_seconds=seconds)),
+        skips=SkipBook(
+            job.selection,
+            existing.skipped,
+            stack.enter_context(skip_writer(work, flush_seconds=seconds)),
+            job.settings.fingerprint,
+        ),
         policy=policy,
         stopping=stopping,
     )
@@ -165,6 +185,7 @@ def _counts(ledger: Ledger, num_planned: int, waited_seconds: float, num_ready: 
         num_clips=ledger.num_clips,
         num_labels=ledger.num_labels,
         reasons=ledger.reasons,
+        skip_reasons=ledger.skip_reasons,
         waited_seconds=waited_seconds,
         num_clips_ready=num_ready,
         num_stages_in_flight=num_busy,

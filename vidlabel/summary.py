@@ -23,6 +23,9 @@ class Summary:
     num_clips: int = 0
     num_labels: int = 0
     reasons: Counter[str] = field(default_factory=Counter)  # of this run's failures
+    num_skipped_before: int = 0  # videos that --where left out in an earlier run, known without a look at them
+    skip_reasons: Counter[str] = field(default_factory=Counter)  # clips that it left out in this run, by part of it
+    skipped_file: str = ""
     seconds: float = 0.0
     waited_seconds: float = 0.0  # the captioner's, for frames
     signal_number: int | None = None
@@ -32,6 +35,10 @@ class Summary:
     @property
     def num_failures(self) -> int:
         return self.reasons.total()
+
+    @property
+    def num_skipped(self) -> int:
+        return self.skip_reasons.total()
 
     @property
     def exit_code(self) -> int:
@@ -57,6 +64,11 @@ class Summary:
         lines = [f"{counts} in {clock(self.seconds)} ({speed}) -> {labels}"]
         if self.num_done_before:
             lines.append(f"{self.num_done_before} videos were labelled before and skipped")
+        if self.num_skipped:
+            lines.append(f"{self.num_skipped} skipped by --where; see {self.skipped_file}")
+            lines += [f"  {count} x not {part}" for part, count in self.skip_reasons.most_common(SHOWN_REASONS)]
+        if self.num_skipped_before:
+            lines.append(f"{self.num_skipped_before} videos were skipped by --where before")
         if self.num_failures or self.num_given_up:
             before = f", {self.num_given_up} failed before and left alone" if self.num_given_up else ""
             lines.append(f"{self.num_failures} failed{before}; see {failures}")
@@ -87,6 +99,9 @@ class Summary:
             "failures": self.num_failures,
             "failures_by_reason": dict(self.reasons.most_common()),
             "given_up": self.num_given_up,
+            "skipped": self.num_skipped,
+            "skipped_by_reason": dict(self.skip_reasons.most_common()),
+            "skipped_before": self.num_skipped_before,
             "seconds": round(self.seconds, 3),
             "clips_per_second": round(self.clips_per_second, 3),
             "waited_for_frames_share": round(self.waited_share, 4),

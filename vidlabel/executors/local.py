@@ -16,8 +16,9 @@ from vidlabel.errors import VideoError
 from vidlabel.executors.speech import SpeechStage
 from vidlabel.executors.workers import DecodeWorkers, StageWorkers
 from vidlabel.ledger import Ledger, Planned
-from vidlabel.pipeline import Stages, time_limit
+from vidlabel.pipeline import Stages, find_wanted_clips, time_limit
 from vidlabel.scenes_cache import ScenesCache
+from vidlabel.selection import Rejection
 
 TICK_SECONDS = 0.25  # how long a stop request may wait while nothing finishes
 CHANGED = "the file changed while it was being read"  # frames of one film under the scenes of another would be worse
@@ -142,7 +143,11 @@ class LocalFeed:
             self._ledger.video_failed(video, "open", seconds)
             return
         task = Task(video, file_key=self._ledger.file_key(video))
-        self._workers.submit(task, self._stages.find_clips, video, self._settings.scenes, seconds=seconds)
+        find, scenes, selection = self._stages.find_clips, self._settings.scenes, self._ledger.selection
+        if selection.asks_the_file:
+            self._workers.submit(task, find_wanted_clips, find, video, scenes, selection, seconds=seconds)
+        else:
+            self._workers.submit(task, find, video, scenes, seconds=seconds)
 
     def _plan(self, video: Video, planned: list[Planned]) -> None:
         """Clips that can be sampled, or that wait until their video's speech is known."""
@@ -159,13 +164,15 @@ class LocalFeed:
         task = Task(clip.video, clip, questions)
         self._workers.sample(task, self._stages.sample_frames, clip, self._settings.frames, seconds=seconds)
 
-    def _take(self, task: Task, outcome: list[Clip] | Frames | VideoError) -> None:
+    def _take(self, task: Task, outcome: list[Clip] | Rejection | Frames | VideoError) -> None:
         """Clips to be sampled, a clip to be asked, or a failure: whatever a worker has finished."""
         if task.clip is None:
             if isinstance(outcome, VideoError):
                 self._ledger.video_failed(task.video, "scenes", outcome)
             elif self._ledger.file_key(task.video) != task.file_key:
                 self._ledger.video_failed(task.video, "scenes", VideoError(CHANGED))
+            elif isinstance(outcome, Rejection):
+                self._ledger.video_skipped(task.video, outcome)
             else:
                 assert isinstance(outcome, list)
                 self._plan(task.video, self._ledger.found_clips(task.video, outcome))
@@ -176,6 +183,8 @@ class LocalFeed:
             self._ledger.clip_failed(task.clip, "frames", VideoError(CHANGED))
         else:
             assert isinstance(outcome, Frames)
+            if self._ledger.is_skipped(task.clip, outcome):
+                return
             frames = outcome if self._speech is None else self._speech.with_speech(task.clip, outcome)
             self._arrived.append(AskedClip(task.clip, frames, task.questions, self._settings.answers.seed))
 

@@ -1,0 +1,107 @@
+"""Parts of what was skipped become `labels.skipped.parquet`: each clip once, by the last decision about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidlabel.atomic import whole_file
+from vidlabel.errors import InputError
+from vidlabel.labels import escape_name
+from vidlabel.outputs import Output
+from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
+from vidlabel.readers import parquet_batches
+from vidlabel.skips import HAS_SPANS, INCOMPLETE, PREFIX, SCHEMA, Mask, Numbers, RowNumbers, read_metadata, row_numbers
+
+_CHUNK_ROWS = 250_000
+Places = npt.NDArray[np.int64]
+
+_ORDER = ("video_path", "start_seconds", "clip_id")
+
+
+def merge_skipped(output: Output, incomplete_videos: Iterable[str], *, has_spans: bool, replacing: bool) -> None:
+    """Before the labels are merged, so that a run killed in here is not taken for one that ended."""
+    path = output.skipped
+    has_old = path.exists() and not replacing
+    parts = part_paths(output.work, PREFIX)
+    metadata = {
+        INCOMPLETE: json.dumps(sorted(map(escape_name, incomplete_videos))).encode(),
+        HAS_SPANS: json.dumps(has_spans).encode(),
+    }
+    if not parts and (not has_old or metadata.items() <= read_metadata(path).items()):
+        if replacing:
+            path.unlink(missing_ok=True)
+        return
+    old = [row_numbers(batch) for batch in parquet_batches(path)] if has_old else []
+    masks = _that_count([*old, *(row_numbers(_read(part)) for part in parts)])
+    if any(mask.any() for mask in masks):
+        with (
+            whole_file(path) as beside,
+            pq.ParquetWriter(
+                beside, SCHEMA.with_metadata(metadata), compression="zstd", write_page_checksum=True
+            ) as to,
+        ):
+            for batch, mask in zip(parquet_batches(path) if has_old else (), masks[: len(old)], strict=True):
+                to.write_batch(batch.filter(pa.array(mask)).cast(SCHEMA))
+            for chunk in _chunks(parts, masks[len(old) :]):
+                to.write_table(chunk.sort_by([(name, "ascending") for name in _ORDER]))
+    else:
+        path.unlink(missing_ok=True)
+    for part in parts:
+        part.unlink()
+
+
+def _that_count(tables: list[RowNumbers]) -> list[Mask]:
+    """For each table, in the order in which they were written, which of its rows still hold."""
+    if not tables:
+        return []
+    things, videos, keys, of_videos, counts = (
+        np.concatenate([getattr(table, name) for table in tables])
+        for name in ("things", "videos", "keys", "of_videos", "has_reason")
+    )
+    is_last = np.zeros(len(things), np.bool_)
+    is_last[_last_of_each(things, np.flatnonzero(counts))] = True
+    # what was decided of a video as a whole ends all that was decided of it before for another key; so does a row
+    # without a reason for what it names
+    is_over = _followed(videos, keys, np.flatnonzero(of_videos)) | _followed(things, keys, np.flatnonzero(~counts))
+    return np.split(is_last & ~is_over, np.cumsum([len(table.things) for table in tables])[:-1])
+
+
+def _last_of_each(names: Numbers, places: Places) -> Places:
+    """Of these places the last for each name, in the order of the names."""
+    return places[len(places) - 1 - np.unique(names[places][::-1], return_index=True)[1]]
+
+
+def _followed(names: Numbers, keys: Numbers, decisions: Places) -> Mask:
+    """Which rows have a decision of the same name and another key after them."""
+    if not len(decisions):
+        return np.zeros(len(names), np.bool_)
+    last = _last_of_each(names, decisions)
+    decision = last[np.minimum(np.searchsorted(names[last], names), len(last) - 1)]
+    followed: Mask = (names[decision] == names) & (np.arange(len(names)) < decision) & (keys[decision] != keys)
+    return followed
+
+
+def _chunks(parts: list[Path], masks: list[Mask]) -> Iterator[pa.Table]:
+    gathered: list[pa.Table] = []
+    for part, mask in zip(parts, masks, strict=True):
+        gathered.append(_read(part).filter(pa.array(mask)).replace_schema_metadata(None))
+        if sum(map(len, gathered)) >= _CHUNK_ROWS:
+            yield pa.concat_tables(gathered)
+            gathered = []
+    if gathered:
+        yield pa.concat_tables(gathered)
+
+
+def _read(part: Path) -> pa.Table:
+    try:
+        return read_part(part)
+    except DamagedPartError as error:
+        set_aside(part)
+        raise InputError(f"{error}; it is set aside, run the same command again to decide its clips anew") from error
