@@ -36,8 +36,10 @@ LAYERS = [
     {"vidlabel.executors"},
     {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling", "vidlabel.selecting",
      "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export"},
-    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels", "vidlabel.cli_doctor",
-     "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export", "vidlabel.cli", "vidlabel.__main__"},
+    {"vidlabel.evaluation"},
+    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
+     "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
+     "vidlabel.cli_eval", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

@@ -31,7 +31,7 @@ def load_captioner(
         return EchoCaptioner(embeddings=limits.embeddings)
     import torch
 
-    model, tokenizer = _load(spec, settings, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, tokenizer = load_weights(spec, settings, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     _check_self_test(spec, settings, model, tokenizer)
     if limits.compile_vision:
         for block in model.visual_encoder.blocks:  # they share their code, so it is compiled once
@@ -86,7 +86,8 @@ def check_quantize(spec: ModelSpec, quantize: Quantize) -> None:
         raise InputError(f"--quantize {quantize} needs bitsandbytes: pip install 'vidlabel[quantize]'")
 
 
-def _load(spec: ModelSpec, settings: AnswerSettings, device: str) -> tuple[MiniGPT4Video, PromptTokenizer]:
+def load_weights(spec: ModelSpec, settings: AnswerSettings, device: str) -> tuple[MiniGPT4Video, PromptTokenizer]:
+    """The model as the settings want it, and its tokenizer."""
     import torch
 
     from vidlabel.models.minigpt4_video.loading import load_model, load_sources

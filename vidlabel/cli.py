@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import vidlabel
 from vidlabel import cli_asking as a
-from vidlabel import cli_export
+from vidlabel import cli_eval, cli_export
 from vidlabel import cli_options as o
 from vidlabel import cli_selecting as s
 from vidlabel.cli_doctor import doctor
@@ -228,6 +228,7 @@ def split(
 register(app)  # filter, check, stats
 register_report(app)  # report, review
 cli_export.register(app)
+cli_eval.register(app)
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")

@@ -6,12 +6,14 @@ import importlib.util
 import io
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from vidlabel.asking import Asking, check_levels, pick_pools, pools_fingerprint
+from vidlabel.captioner import Captioner
 from vidlabel.captioners import check_quantize, load_captioner
 from vidlabel.config import (
     AnswerSettings,
@@ -37,6 +39,7 @@ from vidlabel.models.presets import ModelSpec, resolve
 from vidlabel.models.speech import DEFAULT, SpeechModel, resolve_speech
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
+from vidlabel.plan import Videos
 from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
 from vidlabel.selecting import select
@@ -50,17 +53,32 @@ DEFAULT_NEW_TOKENS = 256
 PER_CLIP_QA = 4  # questions from the pools
 
 
-def label(options: LabelOptions) -> Summary:
-    """Run it. Everything that can be wrong with the options is found before any work starts."""
+class AskedVideos(Videos, Protocol):
+    """Videos that bring their questions."""
+
+    @property
+    def most_questions(self) -> int:
+        """Of one video."""
+        ...
+
+
+def label(
+    options: LabelOptions, *, videos: AskedVideos | None = None, load: Callable[..., Captioner] = load_captioner
+) -> Summary:
+    """Run it. Everything that can be wrong with the options is found before any work starts.
+
+    `videos` are those of the options' inputs unless given; `load` is called as `load_captioner` is."""
     if not takes_ray(options.executor):
-        return _label(options, None)
+        return _label(options, None, videos, load)
     from vidlabel.executors.ray_cluster import connected
 
     with connected() as cluster:
-        return _label(options, cluster)
+        return _label(options, cluster, videos, load)
 
 
-def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
+def _label(
+    options: LabelOptions, cluster: Cluster | None, videos: AskedVideos | None, load: Callable[..., Captioner]
+) -> Summary:
     spec = resolve(options.model)
     device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch, cluster=cluster)
     if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
@@ -73,7 +91,8 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
         output = replace(output, shard=parse_shard(options.shard))
     max_failures = None if options.max_failures is None else parse_max_failures(options.max_failures)
     metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
-    videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
+    if videos is None:
+        videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     selection, signals = select(options.where, options.signals, videos)
     most_from_manifest = videos.most_questions if options.task == "qa" else 0
     asking = _asking(options, spec, dtype, grounding, from_manifest=most_from_manifest > 0).measuring(signals)
@@ -89,7 +108,7 @@ def _label(options: LabelOptions, cluster: Cluster | None) -> Summary:
         pools=asking.pools,
         stages=default_stages(),
         load_captioner=partial(  # which can be sent to another process, as a lambda cannot
-            load_captioner,
+            load,
             settings.answers,
             limits,
             device=device,

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from vidlabel.data import Video
+from vidlabel.data import Task, Video
 from vidlabel.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class Example:
     question: str | None  # None: an instruction is to be drawn from a pool
     answer: str
     language: str = "en"  # BCP-47, of the answer
+    task: Task = "caption"
     references: tuple[str, ...] = ()  # further answers that are right, to be measured against
     group: str = ""  # of a test set in parts: the part, say an aspect or a kind of question
     pair: str = ""  # of two questions that mean the same: what both have here

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from vidlabel.data import Task
 from vidlabel.errors import InputError
 from vidlabel.folders import VIDEO_EXTENSIONS, find_files
 from vidlabel.manifests.mention import Mention
@@ -37,15 +38,16 @@ def layout_examples(
         elif path is None:
             tally.leave_out(NO_VIDEO, f"{row.where}: looked below {shown(folder)} for {' or '.join(row.names)}")
         else:
-            yield _example(row, path, folder, places, is_given=video_root is not None or places.root is not None)
+            is_given = video_root is not None or places.root is not None
+            yield _example(row, wish.task, path, folder, places, is_given=is_given)
 
 
-def _example(row: LayoutRow, path: str, folder: str, places: Places, *, is_given: bool) -> Example:
+def _example(row: LayoutRow, task: Task, path: str, folder: str, places: Places, *, is_given: bool) -> Example:
     location = places.locate(path, base=folder, where=(row.where, 0))
     below = places.below_root(location) or path
     mention = Mention((row.where, 0), location, identity=below if is_given else location, path=below)
     assert row.answer is not None
-    return example_of(mention, row.question, row.answer, row.language, group=row.group, pair=row.pair)
+    return example_of(mention, row.question, row.answer, row.language, task=task, group=row.group, pair=row.pair)
 
 
 class FilesByName:

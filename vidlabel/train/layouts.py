@@ -118,7 +118,7 @@ def _consistency(file: str, entries: list[Row]) -> Iterator[LayoutRow]:
         where = f"{file}, entry {number}"
         names, answer = _names(row, where, {}), _text(row, ("A",), where)
         for key in ("Q1", "Q2"):
-            yield LayoutRow(where, names, _text(row, (key,), where), answer, CONSISTENCY, pair=str(number))
+            yield LayoutRow(where, names, _text(row, (key,), where), answer, CONSISTENCY, pair=where)
 
 
 def _captions(file: str, entries: list[Row]) -> Iterator[LayoutRow]:

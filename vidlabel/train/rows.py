@@ -63,13 +63,13 @@ def plain_examples(
             question = None  # the instructions of several captions that were made into one
         language = None if columns.language is None else text_of(row[columns.language], columns.language, where)
         if columns.video is None:
-            yield _of_image(row, columns, where, places, base, question, answer, language)
+            yield _of_image(row, columns, where, places, base, question, answer, language, wish.task)
             continue
         if columns.is_own:
             row = {**row, "video_path": unescape_name(str(row["video_path"]))}
         mention = plain_mention(row, columns.video, where, places, base)
         own_id = None if columns.id is None else text_of(row[columns.id], columns.id, where)
-        yield example_of(mention, question, answer, language, own_id)
+        yield example_of(mention, question, answer, language, own_id, task=wish.task)
 
 
 def published_examples(
@@ -99,7 +99,7 @@ def published_examples(
         if answer is None or (wish.task == "qa" and question is None):
             tally.leave_out(NO_TEXT, row_name(*mention.where))
             continue
-        yield example_of(mention, question if wish.task == "qa" else None, answer, None)
+        yield example_of(mention, question if wish.task == "qa" else None, answer, None, task=wish.task)
     found.report(file, root)
 
 
@@ -110,6 +110,7 @@ def example_of(
     language: str | None,
     own_id: str | None = None,
     *,
+    task: Task,
     group: str = "",
     pair: str = "",
 ) -> Example:
@@ -123,6 +124,7 @@ def example_of(
         question=question,
         answer=answer,
         language=language or language_of(answer),
+        task=task,
         group=group,
         pair=pair,
     )
@@ -196,6 +198,7 @@ def _of_image(
     question: str | None,
     answer: str,
     language: str | None,
+    task: Task,
 ) -> Example:
     assert columns.image is not None
     path = text_of(cell(row[columns.image]), columns.image, where)
@@ -210,4 +213,5 @@ def _of_image(
         question=question,
         answer=answer,
         language=language or language_of(answer),
+        task=task,
     )

@@ -117,6 +117,17 @@ def stop_ids(tokenizer: PromptTokenizer, config: ModelConfig) -> tuple[int, ...]
     return tuple(sorted(stops | set(tokenizer.eos_ids)))
 
 
+def end_id(tokenizer: PromptTokenizer, config: ModelConfig) -> int:
+    """The id that a right answer ends with."""
+    stops = FAMILIES[config.prompt_family].stops
+    return tokenizer.control_id(stops[0]) if stops else tokenizer.eos_ids[0]
+
+
+def answer_ids(tokenizer: PromptTokenizer, config: ModelConfig, text: str) -> tuple[int, ...]:
+    """The ids of an answer as it is taught and measured: its text and what ends it."""
+    return (*tokenizer.encode(text), end_id(tokenizer, config))
+
+
 def captions_of_frames(pts_seconds: Sequence[float], cues: Sequence[Cue]) -> list[list[str]]:
     """The subtitle texts shown after each frame: every cue once, after the first frame that is not before its start.
 
