@@ -251,6 +251,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--out", "r.json", "--model", "echo", "--data", "i.csv"], "holds pictures alone"),
     (["--out", "r.json", "--model", "echo", "--data", "d.csv", "--prompts", "qa-who"], "a pool of qa prompts"),
     (["--out", "r.json", "--model", "echo", "--data", "c.csv", "--text-column", "text"], "say with --task"),
+    (["--out", "r.json", "--answers", "a.json", "--data", "d.csv"], "leave out --data"),
     (["--out", "r.json", "--answers", "bad.json"], "bad.json, entry 1: no pred"),
     (["--out", "r.json", "--answers", "a.json", "--judge", "http://x/v1"], "say with --judge-model"),
     (["--out", "r.json", "--answers", "a.json", "--judge-model", "m"], "--judge-model m: belongs to --judge URL"),

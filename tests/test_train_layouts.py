@@ -138,7 +138,7 @@ def test_captions_of_msvd_and_of_minigpt4_video(tmp_path: Path) -> None:
     several = make(tmp_path, {"c.json": [{"image_id": "mv89psg6zh4_33_46", "caption": ["One.", "Two."]}]}, [])
     assert [e.answer for e in read(several, "caption")] == ["One.", "Two."]
     webvid = make(
-        tmp_path, {"w.json": [{"videoid": 7, "name": "A man - walks", "page_dir": "d"}]}, ["d/7.mp4", "7.mp4"]
+        tmp_path, {"w.json": [{"videoid": 7, "name": "A man - walks", "page_dir": "d"}]}, ["xd/7.mp4", "d/7.mp4"]
     )
     (example,) = read(webvid, "caption")
     assert example.source.endswith("videos/d/7.mp4")

@@ -5,6 +5,7 @@ A model is asked by an ordinary run, so that it resumes and records failures; wh
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -102,6 +103,7 @@ def _of_data(options: EvalOptions) -> _Measured | int:
         spec = resolve(options.model)
         summary = _run(options, asked, scores=False)
         if summary.signal_number is None and options.with_loss and spec.form != "echo":
+            gc.collect()  # the first model goes before the second comes
             scored = _run(options, ask_references(asked), scores=True)
             summary = scored if scored.exit_code else summary
         if summary.signal_number is not None:

@@ -119,6 +119,8 @@ class EvalOptions:
             raise InputError("give --model, to be asked, or --answers, a file of answers made before")
         if self.model is not None and not self.data:
             raise InputError(f"--model {self.model}: say with --data what it is asked")
+        if self.model is None and self.data and self.answers is not None and self.answers.suffix == ".json":
+            raise InputError(f"--answers {self.answers}: such a file holds what is right itself; leave out --data")
         if self.text_column is not None and self.task == "auto":
             raise InputError(f"--text-column {self.text_column}: say with --task whether these are captions or answers")
 

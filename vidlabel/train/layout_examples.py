@@ -62,7 +62,8 @@ class FilesByName:
         """The path, from the folder, of the first name that there is; of several the one nearest to the top."""
         for name in names:
             above, _, stem = name.rpartition("/")
-            found = [path for path in self._paths.get(_stem(stem), ()) if f"/{path}".rpartition("/")[0].endswith(above)]
+            end = f"/{above}" if above else ""
+            found = [path for path in self._paths.get(_stem(stem), ()) if f"/{path}".rpartition("/")[0].endswith(end)]
             if found:
                 return min(found, key=lambda path: (path.count("/"), path))
         return None
