@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from tests.mortal_captioners import SlowEcho, mortal, refuses
 from tests.runs import folder_of_videos, job, label, label_ids, rows, two_scenes
 from tests.test_shards import without_times
+from tests.where_runs import NOT_DARK, label_where, skipped_rows, videos_of_both
 from vidlabel.captioner import EchoCaptioner
 from vidlabel.cli import app
 from vidlabel.config import Limits
@@ -115,6 +116,21 @@ def test_actors_carry_embeddings(videos: Path, tmp_path: Path) -> None:
     made = rows(tmp_path / "there.embeddings.parquet")
     assert len(made) == 12
     assert made == rows(tmp_path / "here.embeddings.parquet")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.slow
+def test_clips_that_are_not_wanted_reach_no_captioner(tmp_path: Path) -> None:
+    videos = videos_of_both(tmp_path / "videos", 2)
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    where = f"width < 640 and {NOT_DARK}"
+    label_where(videos, job(here, limits=LIMITS), where)
+    summary = label_where(videos, ray_job(there, captioners=2), where)
+    assert (summary.num_labels, summary.num_skipped) == (2, 2)
+    assert without_times(there) == without_times(here)
+    assert skipped_rows(there) == skipped_rows(here)
+    none = label_where(videos, ray_job(tmp_path / "none.parquet"), "width >= 640 and brightness > 0")
+    assert (none.exit_code, none.num_labels, none.num_skipped) == (0, 0, 2)
 
 
 @pytest.mark.usefixtures("cluster")

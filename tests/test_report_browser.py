@@ -146,6 +146,38 @@ def test_the_page_opens_from_disk_and_filters(browser: Browser, page: Path, tmp_
     assert browser.errors() == []
 
 
+def test_clips_are_ordered_and_chosen_by_signals_and_the_manifests_numbers(
+    browser: Browser, folder: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(write_own(folder / "measured.parquet", CHANGES))
+    measured = pa.array([0.5, 0.1, 0.1, None, 0.9, 0.3])  # a value a clip, and one has none
+    table = table.append_column("motion", measured).append_column("letterboxed", pa.array([True, *[False] * 5]))
+    pq.write_table(table.rename_columns({"score": "my score"}), folder / "measured.parquet")
+    opened(browser, report(folder / "measured.parquet", "--root", folder, "--out", folder / "measured.html"))
+
+    def order(value: str) -> list[str]:
+        browser.run(f"const o = document.getElementById('order'); o.value = '{value}'; "
+                    "o.dispatchEvent(new Event('change'))")  # fmt: skip
+        names: list[str] = browser.run(NAMES)
+        return [name[-1] for name in names]
+
+    assert order("most motion") == ["3", "0", "4", "1", "2"]
+    assert order("least motion") == ["1", "4", "0", "3", "2"]
+    assert order("most my score") == ["4", "3", "2", "1", "0"]
+    browser.run("const s = document.getElementById('range'); s.value = 'motion'; s.dispatchEvent(new Event('change'))")
+    browser.type("#range-least", "0.3")
+    assert order("name") == ["0", "3", "4"]
+    browser.type("#range-most", "0.5")
+    assert order("name") == ["0", "4"]
+    browser.screenshot(tmp_path / "report-range.png")
+    browser.click("#clear")
+    assert order("name") == ["0", "1", "2", "3", "4"]
+    browser.run("const s = document.querySelector('[data-choice=letterboxed]'); s.value = '=True'; "
+                "s.dispatchEvent(new Event('change'))")  # fmt: skip
+    assert order("name") == ["0"]
+    assert browser.errors() == []
+
+
 def test_a_clip_plays_in_place_from_its_start_to_its_end(browser: Browser, page: Path, tmp_path: Path) -> None:
     opened(browser, page)
     for number in (1, 4):  # both kinds of files

@@ -161,3 +161,42 @@ def test_an_empty_file_has_stats_too(tmp_path: Path) -> None:
     assert run("stats", tmp_path / "none.parquet")[0] == 0
     found = json.loads(run("stats", tmp_path / "none.parquet", "--json")[1])
     assert (found["labels"], found["clips"], found["words"], found["clean"]) == (0, 0, None, 0)
+
+
+SIGNALS: list[dict[str, Any]] = [
+    {"clip_id": "a", "brightness": 0.25, "blur": None, "saturation": 0.5},
+    {"clip_id": "a", "brightness": 0.25, "blur": None, "saturation": 0.5},
+    {"clip_id": "b", "brightness": 0.75, "blur": 0.5, "saturation": None},
+]
+
+
+@pytest.mark.parametrize("form", [".parquet", ".jsonl", ".csv"])
+def test_signals_are_spread_over_clips_however_many_labels_they_have(tmp_path: Path, form: str) -> None:
+    labels = write_foreign(tmp_path / f"labels{form}", [{**row, "caption": "A dog runs."} for row in SIGNALS])
+    code, out, _ = run("stats", labels, "--json")
+    found = json.loads(out)["signals"]
+    assert code == 0
+    assert {name: (spread["count"], spread["mean"]) for name, spread in found.items()} == {
+        "brightness": (2, 0.5),
+        "blur": (1, 0.5),
+        "saturation": (1, 0.5),
+    }
+
+
+@pytest.mark.parametrize("form", [".parquet", ".jsonl", ".csv"])
+def test_signals_alone_have_stats_without_texts(tmp_path: Path, form: str) -> None:
+    signals = write_foreign(tmp_path / f"signals{form}", SIGNALS[1:])
+    code, out, _ = run("stats", signals)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert ["rows", "2"] in lines
+    assert ["clips", "2"] in lines
+    assert ["brightness", "0.500", "0.250", "0.375", "0.500", "0.625", "0.750"] in lines
+    assert "text" not in out
+    assert "words" not in out
+
+
+def test_a_file_with_neither_texts_nor_signals_is_refused(tmp_path: Path) -> None:
+    other = write_foreign(tmp_path / "other.csv", [{"clip_id": "a", "size": 3}])
+    code, _, err = run("stats", other)
+    assert (code, "no column caption or answer" in err) == (2, True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from tests.runs import label_ids, rows
 from tests.where_runs import (
@@ -21,6 +22,7 @@ from tests.where_runs import (
     videos_of_both,
     where_job,
 )
+from vidlabel.cli import app
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.shard import parse_shard
@@ -125,6 +127,19 @@ def test_another_condition_is_asked_of_what_was_left_out(videos: Path, tmp_path:
     assert said(out) == said(everything)
     assert skipped_rows(out) == []
     assert not (tmp_path / "labels.skipped.parquet").exists()
+
+
+def test_what_needs_no_look_is_decided_anew_without_one(tmp_path: Path) -> None:
+    own, out = videos_of_both(tmp_path / "videos", 2), tmp_path / "labels.parquet"
+    label_where(own, where_job(out), NOT_DARK)
+    spoil(own)
+    where = "video_path == 'video000.mp4' and brightness > 0.4"
+    other = label_where(own, where_job(out, limit=1), where)  # the first is looked at again, and is no video any more
+    assert (other.exit_code, other.num_skipped) == (3, 1)
+    assert [(row["clip_id"], row["video_path"], row["where"]) for row in skipped_rows(out)] == [
+        (None, "video001.mp4", where)
+    ]
+    assert len(label_ids(out)) == 2
 
 
 def test_without_the_condition_what_was_left_out_is_labelled(videos: Path, tmp_path: Path, everything: Path) -> None:
@@ -265,3 +280,61 @@ def test_a_video_that_fails_is_a_failure_and_not_left_out(tmp_path: Path) -> Non
     later = label_where(own, where_job(out), NOT_DARK)
     assert (later.exit_code, later.num_labels, later.num_skipped) == (0, 1, 1)
     assert not (tmp_path / "labels.failures.jsonl").exists()
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+
+
+def command(*args: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stderr + result.stdout
+
+
+def test_people_machines_and_prometheus_are_told(videos: Path, tmp_path: Path) -> None:
+    out, prom = tmp_path / "labels.parquet", tmp_path / "run.prom"
+    args = ("caption", videos, "--out", out, "--model", "echo", "--where", "brightness>0.4 and seconds > 1")
+    code, told = command(*args, "--metrics-file", prom, "--workers", 2)
+    assert code == 0
+    assert f"2 skipped by --where; see {tmp_path / 'labels.skipped.parquet'}\n  2 x not brightness > 0.4\n" in told
+    (sample,) = [line for line in prom.read_text().splitlines() if line.startswith("vidlabel_clips_skipped_total{")]
+    assert sample.endswith('where="brightness > 0.4"} 2')
+    code, told = command(*args, "--log-format", "json")
+    fields = json.loads(told.splitlines()[-1])
+    assert (code, fields["skipped"], fields["videos_done_before"], fields["exit_code"]) == (0, 0, 2, 0)
+    code, told = command(*args[:-1], "video_path > 'w'", "--dry-run")
+    assert (code, told) == (0, "0 videos to label, 0 done, 0 given up, 2 skipped unopened\n")
+
+
+def test_questions_are_put_only_to_clips_that_meet_it(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "qa.jsonl"
+    where = ("--where", NOT_DARK, "--signals", "contrast")
+    code, told = command("qa", videos, "--out", out, "--model", "echo", "--per-clip", 1, "--propose", 1, *where)
+    made = [json.loads(line) for line in out.read_text().splitlines()]
+    assert code == 0, told
+    assert [(row["task"], row["start_seconds"]) for row in made] == [("qa", 1.2)] * 4
+    assert all(0 <= row["contrast"] <= 1 for row in made)
+    assert len(skipped_rows(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--where", "brightnes > 0.1"], "--where: no column brightnes; did you mean brightness?, at "),
+        (["--where", "language == 'en'"], "--where: no column language; did you mean manifest_language?, at "),
+        (["--where", "score > 0.5 and"], "--where: a column, a number or a text should be here, at its end"),
+        (["--where", "codec > 5"], "--where: this is a number, where a text should be, at '5'"),
+        (["--where", "note > 5"], "--where: the manifest's column note of a.mp4: 'new' is not a number"),
+        (["--where", "brightness == 'dark'"], "--where: this is a text, where a number should be"),
+        (["--signals", "brightnes"], "--signals brightnes: no signal 'brightnes'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_any_work(tmp_path: Path, options: list[str], message: str) -> None:
+    manifest, out = tmp_path / "m.csv", tmp_path / "labels.parquet"
+    manifest.write_text("video,score,note,language\na.mp4,0.5,new,en\n")
+    code, told = command("caption", manifest, "--out", out, "--model", "echo", "--root", tmp_path, *options)
+    assert code == 2
+    assert told.startswith(f"vidlabel: {message}")
+    assert told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [manifest]

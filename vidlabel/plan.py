@@ -103,15 +103,17 @@ def make_plan(
     asking: Asking,
     selection: Selection = EVERYTHING,
 ) -> Plan:
-    is_pending, is_rejected = bytearray(), bytearray()
+    is_pending, is_left_out = bytearray(), bytearray()
     num_done = num_given_up = num_rejected_before = 0
     has_spans = False
     for video in videos:
         is_left = is_new_rejection = False
         key = selection.key(video, asking.settings.fingerprint)
-        if selection.reject_video(video) is not None and not _has_labels(video, existing, asking):
-            is_new_rejection = not existing.skipped.has(failed_id(video), key)
-            num_rejected_before += not is_new_rejection
+        is_rejected = selection.reject_video(video) is not None
+        if is_rejected and existing.skipped.has(failed_id(video), key):
+            num_rejected_before += 1
+        elif is_rejected and not _has_labels(video, existing, asking, key):
+            is_new_rejection = True
         elif policy.gives_up(failures, failed_id(video), video.location):
             num_given_up += 1
         elif video.span is None and existing.is_complete(video.video_id, key):
@@ -125,14 +127,14 @@ def make_plan(
         else:
             is_left = True
         is_pending.append(is_left)
-        is_rejected.append(is_new_rejection)
+        is_left_out.append(is_new_rejection)
         has_spans = has_spans or (video.span is not None and (is_left or is_new_rejection))
     return Plan(
         Pending(videos, is_pending, is_pending.count(1)),
         num_done,
         num_given_up,
         has_spans,
-        Pending(videos, is_rejected, is_rejected.count(1)),
+        Pending(videos, is_left_out, is_left_out.count(1)),
         num_rejected_before,
     )
 
@@ -177,9 +179,11 @@ def failed_id(video: Video) -> str:
     return clip_id_for(video, video.span.start_seconds, video.span.end_seconds)
 
 
-def _has_labels(video: Video, existing: Existing, asking: Asking) -> bool:
+def _has_labels(video: Video, existing: Existing, asking: Asking, key: str) -> bool:
+    """All that it is to have, as far as ids tell."""
     if video.span is None:
-        return video.video_id in existing.videos_with_labels
+        is_open = video.video_id in existing.incomplete_videos or existing.skipped.is_stale(video.video_id, key)
+        return video.video_id in existing.videos_with_labels and not is_open
     return _span_is_done(video, existing, asking, "")
 
 

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from vidlabel.failures import FailureLog
 from vidlabel.tables.reading import LabelTable, Types, asked_batches, open_table
-from vidlabel.tables.texts import hashes, num_words, said, said_types, text_keys
+from vidlabel.tables.stats_signals import counted_in, numbers_in, numeric, signal_types
+from vidlabel.tables.texts import NO_TEXTS, hashes, num_words, said, said_types, text_keys
 from vidlabel.tables.values import FLAGS_TYPE
 from vidlabel.tables.vocabulary import Vocabulary, vocabulary, word_counts
 
@@ -84,7 +85,9 @@ class Stats:
     clip_seconds: Spread | None
     video_hours: float | None
     scores: Mapping[str, Spread]
+    signals: Mapping[str, Spread]  # of clips
     failures: FailureStats | None
+    has_texts: bool = True  # else the rows are of clips alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +140,12 @@ class _Gathered:
 
 def stats(path: Path, *, text_column: str | None = None, num_threads: int = 1) -> Stats:
     table = open_table(path)
-    texts = said_types(table, text_column)
+    signals = signal_types(table)
+    has_texts = text_column is not None or not {"caption", "answer"}.isdisjoint(table.names)
+    texts = said_types(table, text_column) if has_texts or not signals else NO_TEXTS
     wanted = {name: pa.string() for name in (*_COUNTED, "clip_id", *_VIDEO)}
     wanted |= {name: pa.float64() for name in (*_SCORES, *_TIMES)} | {"flags": FLAGS_TYPE}
-    types = {name: kind for name, kind in wanted.items() if name in table.names} | dict(texts)
+    types = {name: kind for name, kind in wanted.items() if name in table.names} | signals | dict(texts)
     gathered = _Gathered()
     for measured in _in_threads(asked_batches(table, types), lambda batch: _measure(batch, text_column), num_threads):
         gathered.add(measured)
@@ -168,6 +173,7 @@ def _measure(batch: pa.RecordBatch, text_column: str | None) -> _Measured:
         "words": num_words(spoken.texts).astype(np.int32),
         "characters": pc.fill_null(pc.utf8_length(spoken.texts), 0).to_numpy(),
         "text_key": text_keys(spoken),
+        **numbers_in(batch),
     }
     for name in (*_SCORES, *_TIMES):
         if name in names:
@@ -182,6 +188,7 @@ def _measure(batch: pa.RecordBatch, text_column: str | None) -> _Measured:
         num_clean = len(batch) - int(pc.sum(pc.greater(pc.list_value_length(batch["flags"]), 0)).as_py() or 0)
     counted = {name: _counts(batch[name]) for name in _COUNTED if name in names}
     counts = {"task": _counts(spoken.tasks), **counted}
+    counts |= {name: _counts(column) for name, column in counted_in(batch).items()}
     return _Measured(word_counts(spoken.texts), counts, flags, num_clean, numbers, spoken.texts)
 
 
@@ -198,7 +205,9 @@ def _places(start: int, num: int) -> npt.NDArray[np.uint64]:
 
 
 def _summed_up(table: LabelTable, gathered: _Gathered, texts: Types, text_column: str | None) -> Stats:
-    keys, first_rows, key_counts = np.unique(gathered.column("text_key"), return_index=True, return_counts=True)
+    has_texts = texts is not NO_TEXTS
+    text_key = gathered.column("text_key") if has_texts else np.zeros(0, np.int64)
+    keys, first_rows, key_counts = np.unique(text_key, return_index=True, return_counts=True)
     frequent = sorted(
         (-int(key_counts[at]), int(first_rows[at]))
         for at in np.argsort(-key_counts, kind="stable")[: SHOWN // 4]
@@ -216,9 +225,11 @@ def _summed_up(table: LabelTable, gathered: _Gathered, texts: Types, text_column
         labels=gathered.num_rows,
         clips=len(np.unique(gathered.column("clip"))) if "clip_id" in table.names else None,
         videos=len(np.unique(gathered.column("video"))) if has_videos else None,
-        by={name: dict(counts.most_common()) for name, counts in gathered.counts.items()},
-        words=spread(gathered.finite("words")),
-        characters=spread(gathered.finite("characters")),
+        by={
+            name: dict(counts.most_common()) for name, counts in gathered.counts.items() if has_texts or name != "task"
+        },
+        words=spread(gathered.finite("words")) if has_texts else None,
+        characters=spread(gathered.finite("characters")) if has_texts else None,
         flags=dict(gathered.flags.most_common()) if has_flags else None,
         clean=gathered.num_clean if has_flags else None,
         repeated_labels=int(key_counts[key_counts > 1].sum()),
@@ -229,8 +240,18 @@ def _summed_up(table: LabelTable, gathered: _Gathered, texts: Types, text_column
         clip_seconds=None if clips is None else spread(clips),
         video_hours=None if videos is None else float(videos.sum()) / 3600,
         scores={name: found for name in _SCORES if (found := spread(gathered.finite(name)))},
+        signals=_signals(table, gathered),
         failures=failure_stats(table.failures),
+        has_texts=has_texts,
     )
+
+
+def _signals(table: LabelTable, gathered: _Gathered) -> dict[str, Spread]:
+    made = {}
+    for name in numeric(table.names):
+        of_clips = _once_each(gathered, "clip", gathered.column(name)) if "clip_id" in table.names else None
+        made[name] = spread(gathered.finite(name) if of_clips is None else of_clips)
+    return {name: found for name, found in made.items() if found is not None}
 
 
 def _once_each(gathered: _Gathered, thing: str, values: npt.NDArray[np.generic] | None) -> Floats | None:

@@ -23,7 +23,7 @@ def to_text(stats: Stats) -> str:
 
 
 def _lines(stats: Stats) -> Iterator[str]:
-    yield _line("labels", f"{stats.labels:>12,}")
+    yield _line("labels" if stats.has_texts else "rows", f"{stats.labels:>12,}")
     for name, count in (("clips", stats.clips), ("videos", stats.videos)):
         if count is not None:
             yield _line(name, f"{count:>12,}")
@@ -37,7 +37,8 @@ def _lines(stats: Stats) -> Iterator[str]:
     if stats.flags is not None:
         yield from _shares("flag", stats.flags, stats.labels)
         yield _line("  clean", _share(stats.clean or 0, stats.labels))
-    yield from _texts(stats)
+    if stats.has_texts:
+        yield from _texts(stats)
     yield from _failures(stats)
 
 
@@ -46,7 +47,7 @@ def _spreads(stats: Stats) -> Iterator[str]:
         ("words", stats.words, 0),
         ("characters", stats.characters, 0),
         ("seconds of a clip", stats.clip_seconds, 2),
-        *((name, spread, 3) for name, spread in stats.scores.items()),
+        *((name, spread, 3) for name, spread in [*stats.scores.items(), *stats.signals.items()]),
     ]
     if not any(spread for _, spread, _ in rows):
         return

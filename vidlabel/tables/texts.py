@@ -19,6 +19,9 @@ _TEXT = pa.string()
 UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
 
 
+NO_TEXTS: Types = dict.fromkeys(("caption", "answer", "task", "question", "language"), _TEXT)  # of a file without any
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """The texts of some rows. All columns have the same length."""

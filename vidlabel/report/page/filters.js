@@ -11,6 +11,10 @@ const ORDERS = [
 ];
 const MAIN_CHOICES = ["task", "language", "pool", "level", "model", "subtitle_source", "subtitle_language", "finish_reason"];
 
+// numbers that every label has, and that nobody orders clips by
+const USUAL_NUMBERS = ["mean_logprob", "grounding", "agreement", "num_tokens", "num_frames", "num_subtitle_words", "width", "height", "fps", "video_seconds"];
+const MAX_MEASURED = 30;
+
 class Filters {
   constructor(gallery, onChange) {
     this.gallery = gallery;
@@ -18,6 +22,7 @@ class Filters {
     this.words = [];
     this.flags = new Set(); // any of these
     this.choices = new Map();
+    this.range = null; // of the numbers in a column: [name, least, most]
     this.order = "sample";
     this.matches = new Uint8Array(gallery.numRows);
     this.states = null;
@@ -29,6 +34,8 @@ class Filters {
     const orders = ORDERS.filter(([name]) => name !== "sample" || !isWorstFirst); // then the page holds no sample
     const usable = orders.filter(([name]) => !["grounding", "mean_logprob", "agreement"].includes(name) || gallery.columns.has(name));
     for (const [name, title] of usable) byId("order").append(el("option", { value: name }, title));
+    for (const { name } of this.numbers.filter((column) => !USUAL_NUMBERS.includes(column.name)))
+      for (const way of ["most", "least"]) byId("order").append(el("option", { value: `${way} ${name}` }, `${way} ${name.replaceAll("_", " ")}`));
     this.order = isWorstFirst ? "worst" : "sample";
     byId("order").value = this.order;
     byId("order").addEventListener("change", (event) => this.set(() => (this.order = event.target.value)));
@@ -39,7 +46,25 @@ class Filters {
     const named = [...gallery.columns.values()].filter((column) => column.kind === "choice" && column.dictionary.length > 1);
     const rank = (column) => (MAIN_CHOICES.indexOf(column.name) + 99) % 99;
     for (const column of named.sort((a, b) => rank(a) - rank(b)).slice(0, 12)) this.addChoice(column.name, [...column.dictionary].sort());
+    this.addRange();
     this.addFlags();
+  }
+
+  // signals and scores, the manifest's too
+  get numbers() {
+    return [...this.gallery.columns.values()].filter((column) => column.kind === "number").slice(0, MAX_MEASURED);
+  }
+
+  addRange() {
+    if (!this.numbers.length) return;
+    const names = this.numbers.map(({ name }) => el("option", { value: name }, name.replaceAll("_", " ")));
+    const select = el("select", { id: "range" }, el("option", { value: "" }, "any"), ...names);
+    const bound = (id, title) => el("input", { type: "number", step: "any", id, "aria-label": `${title}, of the number chosen before` });
+    const [least, most] = [bound("range-least", "At least"), bound("range-most", "At most")];
+    const change = () => this.set(() => (this.range = select.value ? [select.value, numberIn(least, -Infinity), numberIn(most, Infinity)] : null));
+    select.addEventListener("change", change);
+    for (const input of [least, most]) input.addEventListener("input", change);
+    byId("choices").append(el("label", { class: "pick" }, "number", select), el("span", { class: "pick" }, "from", least, "to", most));
   }
 
   addChoice(name, values) {
@@ -86,11 +111,13 @@ class Filters {
 
   clear() {
     byId("search").value = "";
+    for (const id of ["range", "range-least", "range-most"]) if (byId(id)) byId(id).value = "";
     for (const select of document.querySelectorAll("[data-choice]")) select.value = "";
     this.set(() => {
       this.words = [];
       this.flags.clear();
       this.choices.clear();
+      this.range = null;
     });
   }
 
@@ -127,6 +154,11 @@ class Filters {
         const code = column.dictionary.indexOf(value);
         tests.push((row) => column.codes[row] === code);
       }
+    }
+    if (this.range) {
+      const [name, least, most] = this.range;
+      const { values } = gallery.columns.get(name);
+      tests.push((row) => values[row] !== null && values[row] >= least && values[row] <= most);
     }
     if (this.flags.size) {
       const column = gallery.columns.get("flags");
@@ -187,9 +219,21 @@ class Filters {
     }
     const seconds = (clip) => (gallery.end[clip] ?? gallery.start[clip]) - gallery.start[clip];
     if (order === "long") return clips.sort((a, b) => seconds(b) - seconds(a));
+    const [, way, measured] = order.match(/^(most|least) (.+)$/s) ?? [];
+    if (measured) return this.sortBy(clips, measured, way === "most" ? -1 : 1);
     const lowest = this.lowest(order === "worst" ? "grounding" : order);
     if (order === "worst") return clips.sort((a, b) => gallery.severity[b] - gallery.severity[a] || compare(lowest[a], lowest[b]));
     return clips.sort((a, b) => compare(lowest[a], lowest[b]));
+  }
+
+  // by the number of a clip's first label that has one; clips without any come last
+  sortBy(clips, name, sign) {
+    const { gallery } = this;
+    const keys = new Float64Array(gallery.numClips).fill(Infinity);
+    gallery.columns.get(name).values.forEach((value, row) => {
+      if (value !== null && keys[gallery.clip[row]] === Infinity) keys[gallery.clip[row]] = sign * value;
+    });
+    return clips.sort((a, b) => compare(keys[a], keys[b]));
   }
 
   lowest(name) {
@@ -204,6 +248,8 @@ class Filters {
 }
 
 const compare = (a, b) => (a === b ? 0 : a - b); // infinity less infinity is no number
+
+const numberIn = (input, otherwise) => (input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber);
 
 // "red car" door -> the phrase and the word, in small letters
 const wordsOf = (text) => [...text.toLowerCase().matchAll(/"([^"]+)"?|(\S+)/g)].map((found) => found[1] ?? found[2]);
