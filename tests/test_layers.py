@@ -39,7 +39,7 @@ LAYERS = [
     {"vidlabel.evaluation"},
     {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
      "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
-     "vidlabel.cli_eval", "vidlabel.cli", "vidlabel.__main__"},
+     "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

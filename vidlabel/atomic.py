@@ -14,9 +14,12 @@ from vidlabel.errors import WriteError
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives the name to write to; on a clean exit what was written becomes `path`, on an error it is removed."""
-    beside = path.with_name(f".{path.name}.tmp")
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Gives the name to write to; on a clean exit what was written becomes `path`, on an error it is removed.
+
+    `shared`: other processes may be writing the same file just now; the last one stays.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp" if shared else f".{path.name}.tmp")
     try:
         yield beside
         _sync(beside)

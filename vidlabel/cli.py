@@ -20,6 +20,7 @@ from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
 from vidlabel.cli_report import register as register_report
+from vidlabel.cli_train import register as register_train
 from vidlabel.config import Limits
 from vidlabel.errors import InputError, LockedError, WriteError
 
@@ -212,7 +213,7 @@ def split(
     log_format: o.LogFormatOption = "text",
 ) -> None:
     """Find the scenes alone; the output is a manifest that caption and qa take."""
-    _set_up_logging(log_format)
+    set_up_logging(log_format)
     from vidlabel.cores import available_cores
     from vidlabel.labelling import read_videos, scene_settings
     from vidlabel.pipeline import default_stages
@@ -229,6 +230,7 @@ register(app)  # filter, check, stats
 register_report(app)  # report, review
 cli_export.register(app)
 cli_eval.register(app)
+register_train(app)
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")
@@ -257,7 +259,7 @@ def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
     from vidlabel.labelling import label
     from vidlabel.outputs import parse_output
 
-    _set_up_logging(options["log_format"])
+    set_up_logging(options["log_format"])
     budget = options.pop("time_budget")
     seconds = None if budget is None else o.parse_duration(budget, "--time-budget")
     typed = LabelOptions(task=task, time_budget_seconds=seconds, **options)
@@ -289,7 +291,7 @@ class _JsonLines(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
-def _set_up_logging(log_format: LogFormat) -> None:
+def set_up_logging(log_format: LogFormat) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if log_format == "json" else logging.Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

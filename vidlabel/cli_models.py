@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -83,6 +83,10 @@ def models_convert(
     vision: Annotated[Path | None, typer.Option("--vision", help="eva_vit_g.pth")] = None,
     language_model: Annotated[Path | None, typer.Option("--language-model", help="A Hugging Face folder.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="video_*_checkpoint_*.pth")] = None,
+    to: Annotated[
+        Literal["own", "reference"],
+        typer.Option("--to", help="reference: the other way, a model folder as the three original sources."),
+    ] = "own",
 ) -> None:
     """Write the three original sources as one folder of safetensors, LoRA merged, with a known-answer test."""
     from vidlabel.models.checking import named_sources
@@ -91,6 +95,12 @@ def models_convert(
 
     if out.exists():
         raise InputError(f"--out {out}: exists already; name a new folder")
+    if to == "reference":
+        from vidlabel.models.checking import export
+
+        export(name, out)
+        typer.echo(f"{out}: video_checkpoint.pth and what goes with it")
+        return
     config = None
     if name is not None:
         sources, config = named_sources(name)

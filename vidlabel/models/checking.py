@@ -7,6 +7,7 @@ from pathlib import Path
 from vidlabel.errors import InputError
 from vidlabel.models.download import damaged_files
 from vidlabel.models.minigpt4_video.config import ModelConfig
+from vidlabel.models.minigpt4_video.exporting import export_folder
 from vidlabel.models.minigpt4_video.golden.check import check_golden
 from vidlabel.models.minigpt4_video.golden.compare import CaseResult
 from vidlabel.models.minigpt4_video.golden.folder import find_sources, model_config, read_golden
@@ -57,6 +58,22 @@ def named_sources(name: str) -> tuple[Sources, ModelConfig | None]:
         sources = find_sources(folder, golden.config.get("llm_dir"))
         return sources, model_config(golden, sources.language_model)
     return find_sources(folder), None
+
+
+def export(name: str | None, out: Path) -> None:
+    """One of our own folders as the reference's files. A folder that is of them already says so."""
+    if name is None:
+        raise InputError("--to reference: name the model folder to write so")
+    spec = resolve(name)
+    if spec.folder is None:
+        raise InputError(f"{name} has no weights")
+    if spec.form == "sources":
+        sources = read_sources(spec.folder)
+        raise InputError(
+            f"{name} is of the reference's files already: {sources.checkpoint}, with {sources.vision} and "
+            f"{sources.language_model}"
+        )
+    export_folder(spec.folder, out)
 
 
 def _known_answer(folder: Path) -> CaseResult:

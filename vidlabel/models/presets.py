@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Form = Literal["echo", "own", "sources"]
 SOURCES = "sources.json"
 SPEECH_FOLDER = "whisper"  # in the folder of a model of speech
-_SOURCES_FORMAT = "vidlabel-sources"
+SOURCES_FORMAT = "vidlabel-sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def sources_text(preset: Preset) -> str:
     if preset.task == "speech":
         return json.dumps({"format": "vidlabel-speech", "format_version": 1}, indent=2) + "\n"
     values = {
-        "format": _SOURCES_FORMAT,
+        "format": SOURCES_FORMAT,
         "format_version": 1,
         "vision": "eva_vit_g.pth",
         "language_model": "language_model",
@@ -270,7 +270,7 @@ def _read_sources(folder: Path) -> dict[str, Any]:
     path = folder / SOURCES
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] != _SOURCES_FORMAT or values["format_version"] != 1:
+        if values["format"] != SOURCES_FORMAT or values["format_version"] != 1:
             raise InputError(f"{path}: of another format than this vidlabel reads")
         for key in ("num_frames", "image_size", "max_new_tokens"):
             int(values[key])

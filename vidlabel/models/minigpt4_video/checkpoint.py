@@ -80,7 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             continue
         if set(groups[group]) != names:
             raise InputError(f"{path}: expected {' and '.join(sorted(names))}, found {sorted(groups[group])}")
-    if not lora:
+    if not lora and not _learnt_without_lora(values.get("config")):
         raise InputError(f"{path}: has no LoRA tensors; without them this is not the model that was trained")
     return Checkpoint(
         projection=groups["llama_proj."],
@@ -94,6 +94,12 @@ def _plain_name(name: str) -> str:
     """A tensor's name without what peft's versions and their wrappers put into it."""
     name = name.replace("llama_model.base_model.model.", _LLM).replace(".base_layer.", ".")
     return name.replace("lm_head.0.", "lm_head.")
+
+
+def _learnt_without_lora(config: Any) -> bool:
+    """Whether the training says so itself: rank 0, as `vidlabel train` and `models convert` write it."""
+    model = config.get("model") if isinstance(config, Mapping) else None
+    return isinstance(model, Mapping) and model.get("lora_r") == 0
 
 
 def _alpha(config: Any, path: Path) -> float:

@@ -6,7 +6,7 @@ little more than the model itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,9 @@ def released_config(llm_folder: Path, vision: VisionConfig = EVA_VIT_G) -> Model
     return known[model_type]
 
 
-def source_tensors(sources: Sources, config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a model by our names, from the original files; merged ones are float32."""
+def source_tensors(sources: Sources, config: ModelConfig, *, merge: bool = True) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a model by our names, from the original files; merged ones are float32. Without `merge` the
+    language model's are as they were before its adapter."""
     checkpoint = read_checkpoint(sources.checkpoint)
     replaced, lora = dict(checkpoint.replaced), dict(checkpoint.lora)
     for name, tensor in read_vision(sources.vision, config.vision).items():
@@ -103,7 +104,7 @@ def source_tensors(sources: Sources, config: ModelConfig) -> Iterator[tuple[str,
     for name, tensor in iterate_tensors(sources.language_model):
         tensor = replaced.pop(_LLM + name, tensor)
         factors = lora.pop(name.removesuffix(".weight"), None)
-        if factors is not None:
+        if factors is not None and merge:
             tensor = merge_lora(tensor, factors, name=name, source=str(sources.checkpoint))
         yield _LLM + name, tensor
     unused = sorted(lora) + sorted(replaced)
@@ -131,11 +132,12 @@ def assemble(
     source: str,
     device: str | torch.device,
     dtype: torch.dtype,
+    always_float32: Collection[str] = (),
 ) -> MiniGPT4Video:
     """A model from named tensors, each moved to the device in its final type as it comes."""
     model = build_empty(config, llm_config)
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    keep_float32 = float32_names(model)
+    keep_float32 = float32_names(model).union(always_float32)
     state: dict[str, Tensor] = {}
     for name, tensor in tensors:
         if name.endswith("rotary_emb.inv_freq"):  # a buffer in old transformers, computed today

@@ -72,6 +72,23 @@ def merge_lora(weight: Tensor, lora: Lora, *, name: str, source: str) -> Tensor:
     return merged
 
 
+def unmerge_lora(merged: Tensor, lora: Lora) -> Tensor:
+    """The weight that `merge_lora` makes `merged` of, bit for bit wherever there is one: in the half type that it had
+    if one of them gives `merged` again, else in float32."""
+    merged = merged.float()
+    added = lora.scaling * (lora.b.float() @ lora.a.float())
+    base = merged - added
+    for dtype in (torch.float16, torch.bfloat16):
+        if torch.equal(base.to(dtype).float() + added, merged):
+            return base.to(dtype)
+    for _ in range(4):  # the difference was rounded; what is missing is added until it no longer shows
+        error = merged - (base + added)
+        if not error.any():
+            break
+        base = base + error
+    return base
+
+
 def _require_all_layers(found: Mapping[str, Lora], source: str) -> None:
     """What one layer has, all have: a checkpoint that lost a tensor pair must not pass for a smaller one."""
     numbered = [re.fullmatch(r"(.*\.)(\d+)(\..*)", layer) for layer in found]

@@ -70,9 +70,22 @@ class MiniGPT4Video(nn.Module):
         if chunk is not None and len(images) > chunk:
             parts = [self.encode_and_pool(part) for part in torch.split(images, chunk)]
             return torch.cat([embeds for embeds, _ in parts]), torch.cat([pooled for _, pooled in parts])
-        tokens = self.ln_vision(self.visual_encoder(images))[:, 1:]
-        embeds: Tensor = self.llama_proj(pool_tokens(tokens, self.config.pool_size).to(self.dtype))
-        return embeds, tokens.float().mean(dim=1)
+        tokens = self._tokens(images)
+        return self.project(pool_tokens(tokens, self.config.pool_size)), tokens.float().mean(dim=1)
+
+    def see(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) normalised images to (N, tokens, pooled) float32 features: all before the projection."""
+        return pool_tokens(self._tokens(images), self.config.pool_size)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Features (..., pooled) to embeddings (..., hidden)."""
+        out: Tensor = self.llama_proj(features.to(self.dtype))
+        return out
+
+    def _tokens(self, images: Tensor) -> Tensor:
+        """What the vision tower and its norm make of the patches: (N, patches, D)."""
+        tokens: Tensor = self.ln_vision(self.visual_encoder(images))[:, 1:]
+        return tokens
 
     def embed_ids(self, ids: Sequence[int]) -> Tensor:
         """Token ids to (L, hidden)."""

@@ -34,7 +34,7 @@ def check_training(model: MiniGPT4Video, tokenizer: SentencePieceTokenizer, gold
         return
     images = model.encode_images(golden.tensors["pool.pixels"])
     for name, case in golden.read_json("train_cases.json").items():
-        embeds, mask, labels, calls = _layout(model, tokenizer, golden, images, case)
+        embeds, mask, labels, calls = lay_out(model, tokenizer, golden, images, case)
         expected_calls = [call["ids"] for call in case.get("tokenizer_calls", []) if call["ids"] is not None]
         yield compare_exact(f"train.{name}.segments", calls, expected_calls)
         for what, found, tolerance in (
@@ -52,7 +52,7 @@ def check_training(model: MiniGPT4Video, tokenizer: SentencePieceTokenizer, gold
         yield compare(f"train.{name}.loss_per_sample", losses.mean(dim=1), per_sample, LOSS_TOLERANCE)
 
 
-def _layout(
+def lay_out(
     model: MiniGPT4Video, tokenizer: SentencePieceTokenizer, golden: Golden, images: Tensor, case: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor, list[list[int]]]:
     """Embeddings, mask and labels, all rows as long as bos, longest context and longest answer together."""

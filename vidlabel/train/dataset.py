@@ -1,0 +1,131 @@
+"""Examples as a torch data set, and the order in which they are gone through.
+
+All of a run is one pass over (epoch, example) pairs. What an item is depends on that pair, the settings and the files
+alone, so neither workers nor processes nor a restart change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from vidlabel.config import FrameSettings
+from vidlabel.data import Failure
+from vidlabel.errors import VideoError
+from vidlabel.models.minigpt4_video.config import ModelConfig
+from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
+from vidlabel.prompts import Pool, choose
+from vidlabel.train.batches import Item
+from vidlabel.train.examples import Example
+from vidlabel.train.features import FeatureCache, Timing
+from vidlabel.train.footage import clip_key, footage_failure, frames_of
+from vidlabel.train.lessons import LessonForm, make_lesson
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teaching:
+    """How examples become lessons."""
+
+    tokenizer: PromptTokenizer
+    config: ModelConfig  # of the form's prompts
+    form: LessonForm
+    frames: FrameSettings
+    pool: Pool | None  # of instructions, for examples without a question
+    seed: int
+    cache: FeatureCache | None = None
+
+    def question(self, example: Example, epoch: int) -> str:
+        """The example's own, or one that is drawn from the pool: another one every epoch, as chance has it."""
+        if example.question is not None:
+            return example.question
+        assert self.pool is not None
+        drawn = choose(
+            self.pool,
+            clip_id=f"{example.example_id}/{epoch}",
+            seed=self.seed,
+            per_clip=1,
+            language=example.language,
+        )
+        return drawn[0].text
+
+
+class ExampleSet(Dataset[Item | Failure]):
+    """By (epoch, index)."""
+
+    def __init__(self, examples: Sequence[Example], teaching: Teaching) -> None:
+        self.examples = examples
+        self._teaching = teaching
+        self._failed: dict[str, Failure] = {}  # what failed once is not tried every epoch
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, at: tuple[int, int]) -> Item | Failure:
+        epoch, index = at
+        example = self.examples[index]
+        if example.source in self._failed:
+            return self._failed[example.source]
+        try:
+            return self._item(example, epoch)
+        except VideoError as error:
+            failure = footage_failure(example, error)
+            if not error.permanent:
+                return failure
+            self._failed[example.source] = failure
+            return failure
+
+    def _item(self, example: Example, epoch: int) -> Item:
+        teaching = self._teaching
+        key = clip_key(example, teaching.frames)
+        kept = None if teaching.cache is None else teaching.cache.get(key)
+        if kept is None:
+            frames = frames_of(example, teaching.frames)
+            clip = torch.from_numpy(np.ascontiguousarray(frames.images))
+            timing = Timing(tuple(frames.pts_seconds.tolist()), frames.cues)
+        else:
+            clip, timing = kept
+        lesson = make_lesson(
+            teaching.tokenizer,
+            teaching.config,
+            teaching.form,
+            pts_seconds=timing.pts_seconds,
+            cues=timing.cues,
+            question=teaching.question(example, epoch),
+            answer=example.answer,
+        )
+        return Item(lesson, key, clip, timing)
+
+
+class Schedule(Sampler[tuple[int, int]]):
+    """`total` pairs: every epoch all examples once, in an order of its own."""
+
+    def __init__(self, num_examples: int, *, total: int, seed: int) -> None:
+        self._num_examples, self._total, self._seed = num_examples, total, seed
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        given = 0
+        epoch = 0
+        while given < self._total:
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._num_examples)
+            for index in order[: self._total - given].tolist():
+                yield epoch, index
+            given += len(order)
+            epoch += 1
+
+
+def check_pool(pool: Pool, examples: Sequence[Example]) -> Mapping[str, int]:
+    """How many examples of each language need the pool; an InputError where it does not have one."""
+    counts: dict[str, int] = {}
+    for example in examples:
+        if example.question is None:
+            counts[example.language] = counts.get(example.language, 0) + 1
+    for language in counts:
+        choose(pool, clip_id="any", seed=0, per_clip=1, language=language)
+    return counts
