@@ -140,6 +140,39 @@ def test_kept_features_give_the_loss_of_the_videos_and_are_what_is_read(
     assert {path: path.stat().st_mtime_ns for path in kept} == written
 
 
+def test_examples_of_a_clip_in_one_row_give_the_loss_of_rows_of_their_own(
+    model: Path, clips: Path, tmp_path: Path
+) -> None:
+    """Four clips with a question and a caption each: one step over all of them, then another."""
+    more = ("--steps", "2", "--log-every", "1", "--warmup-steps", "0", "--caption-data", str(clips), *LORA)
+    for name, portions in {"alone": ("8", "1"), "together": ("4", "2")}.items():
+        sizes = ("--batch-size", portions[0], "--turns", portions[1])
+        done = train(
+            "instruct", clips, model, tmp_path / name, *more, "--pool", str(_one_instruction(tmp_path)), *sizes
+        )
+        assert done.exit_code == 0, done.output
+    assert losses(tmp_path / "together") == pytest.approx(losses(tmp_path / "alone"), abs=1e-5)
+
+
+def _one_instruction(folder: Path) -> Path:
+    """So that no other is drawn in another epoch."""
+    pool = folder / "pool.txt"
+    pool.write_text("Describe the video.\n")
+    return pool
+
+
+def test_where_the_tower_learns_the_pictures_are_kept(model: Path, clips: Path, tmp_path: Path) -> None:
+    more = ("--steps", "4", "--full", "--train-vision", *SHORT[:-4])
+    cached = (*more, "--cache-features", str(tmp_path / "kept"))
+    for name, options in {"plain": more, "first": cached, "again": cached}.items():
+        done = train("pretrain", clips, model, tmp_path / name, *options)
+        assert done.exit_code == 0, done.output
+    kept = list((tmp_path / "kept" / "pictures").rglob("*.safetensors"))
+    assert {load_file(path)["features"].dtype for path in kept} == {torch.uint8}
+    assert len(kept) == 4
+    assert losses(tmp_path / "plain") == losses(tmp_path / "first") == losses(tmp_path / "again")
+
+
 def test_half_done_work_of_other_settings_is_not_gone_on_with(model: Path, clips: Path, tmp_path: Path) -> None:
     work = tmp_path / "mine.work"
     assert train("pretrain", clips, model, tmp_path / "other", "--steps", "1", *SHORT).exit_code == 0
@@ -228,7 +261,7 @@ def test_single_frames_align_the_projection_and_leave_the_adapter(model: Path, c
         (("--eval-share", "2"), "--eval-share 2.0: is between 0 and 1"),
         (("--warmup-steps", "9", "--steps", "3"), "--warmup-steps 9: the run has only 3 steps"),
         (("--lora-r", "4"), "--lora-r 4: the adapter of --from has rank 8"),
-        (("--cache-features", "x", "--train-vision"), "leave out --train-vision"),
+        (("--turns", "2", "--prompt-form", "reference"), "--turns 2: the reference's form has one question a row"),
         (("--dtype", "fp16"), "a CPU trains in fp32 or bf16"),
         (("--max-answer-tokens", "9000"), "leaves no room for a prompt"),
         (("--pool", "nothing"), "no such pool"),

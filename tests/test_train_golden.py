@@ -6,8 +6,10 @@ weight gradients, from which those of LoRA's factors follow by the chain rule.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from vidlabel.models.minigpt4_video.tokenizer import SentencePieceTokenizer
 from vidlabel.models.minigpt4_video.unmerged import Unmerged, unmerged_sources
 from vidlabel.train.batches import Item, collate
 from vidlabel.train.features import Timing
-from vidlabel.train.lessons import IMAGE, LessonForm, make_lesson
+from vidlabel.train.lessons import IMAGE, Lesson, LessonForm, make_lesson
 from vidlabel.train.objective import Objective
 from vidlabel.train.settings import Language
 from vidlabel.train.stages import Learning, get_ready, learning_names
@@ -64,7 +66,7 @@ def _batch(golden: Golden, case: dict[str, Any], begun: Unmerged) -> dict[str, A
         cues = [Cue(t, t + 0.5, part.removeprefix("<Cap>")) for t, part in enumerate(parts) if part]
         timing = Timing(tuple(float(t) for t in range(len(parts))), tuple(cues))
         lesson = make_lesson(
-            begun.tokenizer, config, form, pts_seconds=timing.pts_seconds, cues=cues, question=question, answer=answer
+            begun.tokenizer, config, form, pts_seconds=timing.pts_seconds, cues=cues, asked=[(question, answer)]
         )
         pictures = _pictures(golden.tensors["pool.pixels"][case["frames"][i][: case["length"][i]]])
         items.append(Item(lesson, str(i), pictures, timing))
@@ -142,10 +144,43 @@ def test_the_prompt_of_inference_is_the_one_that_labelling_asks_with(variant: st
     begun = _begun(variant, golden)
     form = LessonForm("inference", 400, 20)
     lesson = make_lesson(
-        begun.tokenizer, begun.model.config, form, pts_seconds=[0.0], cues=(), question="What?", answer="A cat."
+        begun.tokenizer, begun.model.config, form, pts_seconds=[0.0], cues=(), asked=[("What?", "A cat.")]
     )
-    said = lesson.ids[lesson.num_context :]
+    said = lesson.ids[lesson.turns[0].answer_start :]
     assert lesson.ids[:2] == (1, 1)
     assert lesson.ids.count(IMAGE) == begun.model.config.tokens_per_frame
     assert said[-1] == 2
     assert begun.tokenizer.decode(said) == "A cat."
+
+
+def test_turns_in_one_row_are_learnt_as_if_each_stood_alone(variant: str, golden: Golden) -> None:
+    begun = _begun(variant, golden)
+    form, size = LessonForm("inference", 400, 20), begun.model.config.vision.image_size
+    pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (2, size, size, 3), dtype=np.uint8))
+    cues = (Cue(0.0, 1.0, "a voice"),)
+    asked = [("What?", "A cat."), ("Which colour does the animal have?", "Black, I should say."), ("Why?", "No.")]
+
+    def losses(rows: Sequence[Sequence[tuple[str, str]]]) -> tuple[Tensor, dict[str, Tensor]]:
+        items = [Item(_lesson(begun, form, cues, row), "clip", pictures, Timing((0.0, 1.0), cues)) for row in rows]
+        batch = collate(items)
+        assert (batch["parts"] is None) == all(len(row) == 1 for row in rows)
+        batch.pop("failures")
+        begun.model.zero_grad()
+        loss = Objective(begun.model)(**batch)["loss"]
+        loss.backward()
+        return loss.detach(), {
+            name: one.grad.clone() for name, one in begun.model.named_parameters() if one.grad is not None
+        }
+
+    alone, grads_alone = losses([[one] for one in asked])
+    together, grads_together = losses([asked])
+    in_two, _ = losses([asked[:1], asked[1:]])
+    assert torch.allclose(alone, together, atol=1e-5)
+    assert torch.allclose(alone, in_two, atol=1e-5)
+    assert grads_alone.keys() == grads_together.keys()
+    for name, grad in grads_alone.items():
+        assert torch.allclose(grad, grads_together[name], atol=1e-5), name
+
+
+def _lesson(begun: Unmerged, form: LessonForm, cues: tuple[Cue, ...], asked: Sequence[tuple[str, str]]) -> Lesson:
+    return make_lesson(begun.tokenizer, begun.model.config, form, pts_seconds=[0.0, 1.0], cues=cues, asked=asked)

@@ -58,8 +58,15 @@ def train_command(
     keep_flagged: Annotated[bool, typer.Option("--keep-flagged", help="Learn from flagged labels too.")] = False,
     steps: Annotated[int | None, _option("--steps", help="Of the optimizer; instead of --epochs.")] = None,
     epochs: Annotated[float | None, _option("--epochs", help="Times through the examples; default 1.")] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", help="Examples at once in a process; default 4.")] = None,
+    batch_size: Annotated[int | None, _option("--batch-size", help="Rows at once in a process; default 4.")] = None,
+    turns: Annotated[
+        int | None, _option("--turns", help="Examples of the same clip in a row, which holds the clip once; default 1.")
+    ] = None,
     accumulate: Annotated[int | None, _option("--accumulate", help="Batches to a step; default 1.")] = None,
+    optimizer: Annotated[
+        Literal["adamw", "muon"] | None,
+        _option("--optimizer", help="muon: for small models that learn everything; default adamw."),
+    ] = None,
     lr: Annotated[float | None, _option("--lr", help="Learning rate at its top; default 1e-4.")] = None,
     min_lr: Annotated[float | None, _option("--min-lr", help="At the end; default a tenth of it.")] = None,
     warmup_lr: Annotated[float | None, _option("--warmup-lr", help="At the very start; default 1e-6.")] = None,
@@ -104,7 +111,8 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, _option("--seed", help="Default 42.")] = None,
     cache_features: Annotated[
-        Path | None, _option("--cache-features", help="Keep here what the tower sees, so that it looks once.")
+        Path | None,
+        _option("--cache-features", help="Keep here what the tower sees, or with --train-vision the pictures."),
     ] = None,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option("--device", help="Where it runs.")] = "auto",
     workers: Annotated[

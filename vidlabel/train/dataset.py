@@ -24,6 +24,7 @@ from vidlabel.train.examples import Example
 from vidlabel.train.features import FeatureCache, Timing
 from vidlabel.train.footage import clip_key, footage_failure, frames_of
 from vidlabel.train.lessons import LessonForm, make_lesson
+from vidlabel.train.turns import Row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,23 +55,24 @@ class Teaching:
 
 
 class ExampleSet(Dataset[Item | Failure]):
-    """By (epoch, index)."""
+    """Rows by (epoch, index)."""
 
-    def __init__(self, examples: Sequence[Example], teaching: Teaching) -> None:
-        self.examples = examples
+    def __init__(self, rows: Sequence[Row], teaching: Teaching) -> None:
+        self.rows = rows
         self._teaching = teaching
         self._failed: dict[str, Failure] = {}  # what failed once is not tried every epoch
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.rows)
 
     def __getitem__(self, at: tuple[int, int]) -> Item | Failure:
         epoch, index = at
-        example = self.examples[index]
+        row = self.rows[index]
+        example = row[0]  # as to its clip all are alike
         if example.source in self._failed:
             return self._failed[example.source]
         try:
-            return self._item(example, epoch)
+            return self._item(row, epoch)
         except VideoError as error:
             failure = footage_failure(example, error)
             if not error.permanent:
@@ -78,26 +80,31 @@ class ExampleSet(Dataset[Item | Failure]):
             self._failed[example.source] = failure
             return failure
 
-    def _item(self, example: Example, epoch: int) -> Item:
+    def _item(self, row: Row, epoch: int) -> Item:
         teaching = self._teaching
-        key = clip_key(example, teaching.frames)
-        kept = None if teaching.cache is None else teaching.cache.get(key)
-        if kept is None:
-            frames = frames_of(example, teaching.frames)
-            clip = torch.from_numpy(np.ascontiguousarray(frames.images))
-            timing = Timing(tuple(frames.pts_seconds.tolist()), frames.cues)
-        else:
-            clip, timing = kept
+        key = clip_key(row[0], teaching.frames)
+        clip, timing = self._clip(row[0], key)
         lesson = make_lesson(
             teaching.tokenizer,
             teaching.config,
             teaching.form,
             pts_seconds=timing.pts_seconds,
             cues=timing.cues,
-            question=teaching.question(example, epoch),
-            answer=example.answer,
+            asked=[(teaching.question(example, epoch), example.answer) for example in row],
         )
         return Item(lesson, key, clip, timing)
+
+    def _clip(self, example: Example, key: str) -> tuple[torch.Tensor, Timing]:
+        cache = self._teaching.cache
+        kept = None if cache is None else cache.get(key)
+        if kept is not None:
+            return kept
+        frames = frames_of(example, self._teaching.frames)
+        clip = torch.from_numpy(np.ascontiguousarray(frames.images))
+        timing = Timing(tuple(frames.pts_seconds.tolist()), frames.cues)
+        if cache is not None and cache.holds_pictures:
+            cache.put(key, clip, timing)
+        return clip, timing
 
 
 class Schedule(Sampler[tuple[int, int]]):

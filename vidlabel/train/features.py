@@ -1,6 +1,7 @@
-"""What the frozen vision tower sees, kept on disk: each clip is encoded once, in whatever run, and read from then on.
+"""What stays the same of a clip while a model learns, kept on disk: of a frozen vision tower what it sees (float16), of
+one that learns too the sampled pictures (uint8). Whatever the run, a clip is decoded or encoded once.
 
-One float16 file a clip, whole or absent, under a folder for the tower that saw it.
+One file a clip, whole or absent, under a folder for the tower that saw it, or for pictures.
 """
 
 from __future__ import annotations
@@ -30,17 +31,18 @@ class Timing:
 
 
 class FeatureCache:
-    """Files by clip key. Several processes may read and write together."""
+    """Files by clip key. Several processes may read and write together. `tower` None: pictures are kept."""
 
-    def __init__(self, folder: Path, tower: str) -> None:
-        self._folder = folder / tower
+    def __init__(self, folder: Path, tower: str | None) -> None:
+        self._folder = folder / (tower or "pictures")
+        self.holds_pictures = tower is None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"--cache-features {folder}: cannot be made ({error.strerror})") from error
 
     def get(self, key: str) -> tuple[Tensor, Timing] | None:
-        """Features (T, tokens, pooled), float16; None: not there yet."""
+        """Features (T, tokens, pooled), float16, or pictures (T, S, S, 3), uint8; None: not there yet."""
         from safetensors import SafetensorError, safe_open
 
         path = self._path(key)

@@ -1,8 +1,10 @@
-"""One example as the language model reads it: the prompt that labelling makes, and behind it the answer that is to
-be said. Only the answer and its end token are learnt.
+"""Examples about one clip as the language model reads them: the prompt that labelling makes, and behind it the answer
+that is to be said. Only answers and their end tokens are learnt.
 
-    bos bos [INST] <Img> F0 F0 ... \\nWhat happens? [/INST]   A cat sits . </s>
-    --------------------- context --------------------------  ---- answer ----
+    bos bos [INST] <Img> F0 F0 ...   \\nWhat happens? [/INST]   A cat sits . </s>   \\nWho sits? [/INST]   A cat . </s>
+    ---------- opening -----------   ------ question -------   ---- answer ----   --------- another turn -----------
+
+Each turn reads the opening and itself, as if no other were there.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from vidlabel.data import Cue
 from vidlabel.errors import InputError, VideoError
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.prompt import (
-    FAMILIES,
-    Prompt,
+    Prefix,
     PromptTooLongError,
+    answer_ids,
     build_prefix,
     build_prompts,
     build_suffix,
@@ -29,11 +31,20 @@ IMAGE = -1  # stands for one image token among the ids
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Positions in a row of ids: the question begins at `start`, the answer at `answer_start`; it ends before `end`."""
+
+    start: int
+    answer_start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
-    """Ids with `IMAGE` where a frame's tokens go. The answer begins at `num_context`."""
+    """Ids with `IMAGE` where a frame's tokens go."""
 
     ids: tuple[int, ...]
-    num_context: int
+    turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +76,41 @@ def make_lesson(
     *,
     pts_seconds: Sequence[float],
     cues: Sequence[Cue],
-    question: str,
-    answer: str,
+    asked: Sequence[tuple[str, str]],
 ) -> Lesson:
-    """`config` as `form.applied` gives it. VideoError where frames and question do not fit."""
+    """`config` as `form.applied` gives it; `asked`: questions with their answers. VideoError where frames and a
+    question do not fit."""
     if form.prompt_form == "reference":
-        captions = captions_of_frames(pts_seconds, cues)
-        prefix = build_prefix(tokenizer, config, captions, max_tokens=1 << 30)
-        prompt = Prompt(prefix, build_suffix(tokenizer, config, question))
-        # the beginning-of-text token comes on top there
-        context = prompt_ids(prompt, config.tokens_per_frame)[: config.num_bos + form.max_context_tokens]
+        opening, suffixes = _reference(tokenizer, config, form, captions_of_frames(pts_seconds, cues), asked)
     else:
-        found = _fitted(tokenizer, config, form, pts_seconds, cues, question)
-        context = prompt_ids(found, config.tokens_per_frame)
-    said = (*tokenizer.encode(answer), end_id(tokenizer, config))[: form.max_answer_tokens]
-    return Lesson((*context, *said), len(context))
+        opening, suffixes = _fitted(tokenizer, config, form, pts_seconds, cues, [question for question, _ in asked])
+    ids, turns = list(opening), []
+    for suffix, (_, answer) in zip(suffixes, asked, strict=True):
+        start = len(ids)
+        ids += [*suffix, *answer_ids(tokenizer, config, answer)[: form.max_answer_tokens]]
+        turns.append(Turn(start, start + len(suffix), len(ids)))
+    return Lesson(tuple(ids), tuple(turns))
 
 
-def prompt_ids(prompt: Prompt, tokens_per_frame: int) -> tuple[int, ...]:
-    """The whole prompt as one row."""
+def _opening_ids(prefix: Prefix, tokens_per_frame: int) -> tuple[int, ...]:
     image = (IMAGE,) * tokens_per_frame
-    first, *others = prompt.prefix.segments
-    return (*first, *(i for segment in others for i in (*image, *segment)), *prompt.suffix)
+    first, *others = prefix.segments
+    return (*first, *(i for segment in others for i in (*image, *segment)))
 
 
-def end_id(tokenizer: PromptTokenizer, config: ModelConfig) -> int:
-    """The token that ends an answer."""
-    stops = FAMILIES[config.prompt_family].stops
-    return tokenizer.control_id(stops[0]) if stops else tokenizer.eos_ids[0]
+def _reference(
+    tokenizer: PromptTokenizer,
+    config: ModelConfig,
+    form: LessonForm,
+    captions: Sequence[Sequence[str]],
+    asked: Sequence[tuple[str, str]],
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """A context that is too long loses its end, if need be with all of the question."""
+    ((question, _),) = asked  # the reference has one a row
+    opening = _opening_ids(build_prefix(tokenizer, config, captions, max_tokens=1 << 30), config.tokens_per_frame)
+    # the beginning-of-text token comes on top there
+    context = (*opening, *build_suffix(tokenizer, config, question))[: config.num_bos + form.max_context_tokens]
+    return context[: len(opening)], [context[len(opening) :]]
 
 
 def _fitted(
@@ -101,19 +119,22 @@ def _fitted(
     form: LessonForm,
     pts_seconds: Sequence[float],
     cues: Sequence[Cue],
-    question: str,
-) -> Prompt:
+    questions: Sequence[str],
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """The opening that leaves room for the longest question, and the questions."""
     try:
-        (prompt,) = build_prompts(
+        prompts = build_prompts(
             tokenizer,
             config,
             pts_seconds=pts_seconds,
             cues=cues,
-            questions=[question],
+            questions=questions,
             max_tokens=form.max_context_tokens,
         )
     except PromptTooLongError as error:
         raise VideoError(str(error)) from error
-    if prompt is None:
+    fitting = [prompt for prompt in prompts if prompt is not None]
+    if len(fitting) < len(prompts):
         raise VideoError("the question is too long for the model's window")
-    return prompt
+    shortest = min((prompt.prefix for prompt in fitting), key=lambda prefix: prefix.num_tokens)
+    return _opening_ids(shortest, config.tokens_per_frame), [prompt.suffix for prompt in fitting]

@@ -35,6 +35,7 @@ class Objective(nn.Module):
         ids: Tensor,  # (B, L), IMAGE where image tokens go
         mask: Tensor,  # (B, L)
         labels: Tensor,  # (B, L)
+        parts: Tensor | None,  # (B, L): see `collate`
         clips: Sequence[Tensor],
         clip_keys: Sequence[str],
         timings: Sequence[Timing],
@@ -47,14 +48,15 @@ class Objective(nn.Module):
             return {"loss": torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()}
         features = self._features(clips, clip_keys, timings)
         embeds = self._embed(ids, [features[clip] for clip in clip_of_row])
-        total = self.answer_losses(embeds, mask, labels).sum()
+        total = self.answer_losses(embeds, mask, labels, parts).sum()
         count = (labels[:, 1:] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return {"loss": total / torch.as_tensor(count, device=total.device).clamp(min=1)}
 
-    def answer_losses(self, embeds: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def answer_losses(self, embeds: Tensor, mask: Tensor, labels: Tensor, parts: Tensor | None = None) -> Tensor:
         """The cross-entropy of each labelled token (N,). Logits are made for these alone."""
         language: Any = self.model.llama_model
-        out = language.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False)
+        where = {"attention_mask": mask} if parts is None else _turn_by_turn(parts)
+        out = language.base_model(inputs_embeds=embeds, use_cache=False, **where)
         told = labels[:, 1:] != IGNORED
         logits = language.get_output_embeddings()(out.last_hidden_state[:, :-1][told])
         return F.cross_entropy(logits.float(), labels[:, 1:][told], reduction="none")
@@ -89,3 +91,17 @@ class Objective(nn.Module):
             return self.model.see(images)
         with torch.no_grad():
             return torch.cat([self.model.see(part) for part in torch.split(images, _VISION_CHUNK)])
+
+
+def _turn_by_turn(parts: Tensor) -> dict[str, Tensor]:
+    """What each position reads, (B, 1, L, L), and how far from the beginning it is: every turn follows the opening."""
+    length = parts.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=parts.device).tril()
+    same = parts[:, :, None] == parts[:, None, :]
+    reads = causal & (same | (parts[:, None, :] == 0))
+    at = torch.arange(length, device=parts.device).expand_as(parts)
+    begins = torch.ones_like(parts, dtype=torch.bool)
+    begins[:, 1:] = parts[:, 1:] != parts[:, :-1]
+    turn_start = torch.where(begins, at, 0).cummax(dim=1).values
+    opening = (parts == 0).sum(dim=1, keepdim=True)
+    return {"attention_mask": reads[:, None], "position_ids": torch.where(parts > 0, opening + at - turn_start, at)}

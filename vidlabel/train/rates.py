@@ -1,5 +1,5 @@
-"""The optimizer and its learning rate, as the reference has them: AdamW, no decay of biases and norms; a linear
-warm-up, then a cosine from the rate's top to its bottom, reckoned over all steps."""
+"""The optimizer and its learning rate, as the reference has them: AdamW, no decay of biases and norms (or Muon); a
+linear warm-up, then a cosine from the rate's top to its bottom, reckoned over all steps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from vidlabel.train.muon import MuonAndAdamW
 
 _VISION = ("model.visual_encoder.", "model.ln_vision.")
 
@@ -23,6 +25,7 @@ class Rates:
     vision_lr: float  # of the tower, where it learns
     weight_decay: float
     beta2: float
+    muon: bool = False  # for the matrices
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.vision_lr <= 0 or min(self.min_lr, self.warmup_lr, self.weight_decay) < 0:
@@ -41,7 +44,8 @@ class Rates:
 
 
 def make_optimizer(model: nn.Module, rates: Rates) -> torch.optim.Optimizer:
-    """AdamW over what learns. The groups' rates are the tops; the schedule is a factor for all."""
+    """AdamW over what learns, or Muon over its matrices. The groups' rates are the tops; the schedule is a factor for
+    all."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -49,6 +53,8 @@ def make_optimizer(model: nn.Module, rates: Rates) -> torch.optim.Optimizer:
             decays = parameter.ndim > 1 and "bias" not in name
             groups.setdefault((lr, rates.weight_decay if decays else 0.0), []).append(parameter)
     listed = [{"params": found, "lr": lr, "weight_decay": decay} for (lr, decay), found in groups.items()]
+    if rates.muon:
+        return MuonAndAdamW(model, listed, beta2=rates.beta2)
     return torch.optim.AdamW(listed, betas=(0.9, rates.beta2))
 
 

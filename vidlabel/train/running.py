@@ -33,6 +33,7 @@ from vidlabel.train.settings import TrainSettings
 from vidlabel.train.stages import Learning, get_ready
 from vidlabel.train.starting import Beginning, load
 from vidlabel.train.trainer import Course, FailuresOnce, LabellerTrainer
+from vidlabel.train.turns import in_rows
 from vidlabel.train.watching import Samples, Watcher
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def run(
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     device = choose_device(options.device)
     dtype = choose_dtype(settings.dtype, device)
-    course = _course(settings, options, material, place, dtype=dtype, on_cpu=device == "cpu")
+    rows = in_rows(material.train, settings.turns)
+    course = _course(settings, options, len(rows), place, dtype=dtype, on_cpu=device == "cpu")
     processes = PartialState(cpu=course.on_cpu)
     if place.is_first:
         record = settings_record(settings, beginning, material, place, dtype=dtype)
@@ -69,11 +71,11 @@ def run(
     )
     samples = Samples(begun.model, teaching, [*material.evaluation, *material.train], log, num=options.samples)
     trainer = LabellerTrainer(
-        Objective(begun.model, cache),
+        Objective(begun.model, None if settings.train_vision else cache),
         course,
         work,
-        ExampleSet(material.train, teaching),
-        ExampleSet(material.evaluation, teaching) if material.evaluation else None,
+        ExampleSet(rows, teaching),
+        ExampleSet(in_rows(material.evaluation, settings.turns), teaching) if material.evaluation else None,
         callbacks=[Watcher(log, samples if options.samples else None, stop, every=course.eval_every)],
         on_failure=FailuresOnce(note),
     )
@@ -121,7 +123,7 @@ def _teaching(
     form = lesson_form(settings, model.config, model.max_positions)
     cache = None
     if options.cache_features is not None:
-        cache = FeatureCache(options.cache_features, tower_fingerprint(model))
+        cache = FeatureCache(options.cache_features, None if settings.train_vision else tower_fingerprint(model))
     teaching = Teaching(
         tokenizer=begun.tokenizer,
         config=form.applied(model.config),
@@ -137,14 +139,14 @@ def _teaching(
 def _course(
     settings: TrainSettings,
     options: TrainOptions,
-    material: Material,
+    num_rows: int,
     place: Place,
     *,
     dtype: str,
     on_cpu: bool,
 ) -> Course:
     per_step = settings.batch_size * settings.accumulate * place.num_processes
-    num_steps = settings.steps or max(1, round(settings.epochs * len(material.train) / per_step))
+    num_steps = settings.steps or max(1, round(settings.epochs * num_rows / per_step))
     warmup = num_steps // 30 if settings.warmup_steps is None else settings.warmup_steps
     if warmup >= num_steps:
         raise InputError(f"--warmup-steps {warmup}: the run has only {num_steps} steps; give fewer, or more --steps")
@@ -158,6 +160,7 @@ def _course(
             vision_lr=settings.vision_lr or settings.lr,
             weight_decay=settings.weight_decay,
             beta2=settings.beta2,
+            muon=settings.optimizer == "muon",
         )
     except ValueError as error:
         raise InputError(str(error)) from error

@@ -13,6 +13,7 @@ from vidlabel.errors import InputError
 Stage = Literal["align", "pretrain", "instruct"]
 PromptForm = Literal["inference", "reference"]
 Language = Literal["frozen", "lora", "full"]  # what of the language model learns
+Optimizer = Literal["adamw", "muon"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 TORCH_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -24,8 +25,10 @@ class TrainSettings:
     stage: Stage
     steps: int | None = None  # of the optimizer; None: as `epochs` comes to
     epochs: float = 1.0
-    batch_size: int = 4  # examples at once in one process
+    batch_size: int = 4  # rows at once in one process
+    turns: int = 1  # examples about the same clip in a row, at most
     accumulate: int = 1  # batches to one step
+    optimizer: Optimizer = "adamw"
     lr: float = 1e-4
     min_lr: float | None = None  # None: a tenth of lr
     warmup_lr: float = 1e-6
@@ -51,14 +54,21 @@ class TrainSettings:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch_size": 1, "accumulate": 1, "max_answer_tokens": 1, "max_context_tokens": 1}
+        least = {
+            "steps": 1,
+            "turns": 1,
+            "batch_size": 1,
+            "accumulate": 1,
+            "max_answer_tokens": 1,
+            "max_context_tokens": 1,
+        }
         for name, low in {**least, "frames": 1, "lora_r": 1, "warmup_steps": 0, "max_grad_norm": 0}.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise InputError(f"{_option(name)} {value}: is {low} at least")
         if self.epochs <= 0:
             raise InputError(f"--epochs {self.epochs}: is above 0")
-        for name, known in (("prompt_form", PromptForm), ("dtype", Dtype), ("stage", Stage)):
+        for name, known in (("prompt_form", PromptForm), ("dtype", Dtype), ("stage", Stage), ("optimizer", Optimizer)):
             if getattr(self, name) not in get_args(known):
                 raise InputError(f"{_option(name)} {getattr(self, name)}: is one of {', '.join(get_args(known))}")
 

@@ -59,8 +59,8 @@ def check(settings: TrainSettings, beginning: Beginning, options: TrainOptions) 
         raise InputError("--eval-share: leave it out with --eval-data")
     if options.eval_share is not None and not 0 < options.eval_share < 1:
         raise InputError(f"--eval-share {options.eval_share}: is between 0 and 1, say 0.05")
-    if options.cache_features is not None and settings.train_vision:
-        raise InputError("--cache-features: what the tower sees changes while it learns; leave out --train-vision")
+    if settings.turns > 1 and settings.prompt_form == "reference":
+        raise InputError(f"--turns {settings.turns}: the reference's form has one question a row")
     if options.caption_data and settings.stage != "instruct":
         raise InputError(f"--caption-data: belongs to instruct; {settings.stage} has its captions in --data")
     if settings.dtype == "fp16" and choose_device(options.device) == "cpu":

@@ -1,0 +1,26 @@
+"""Examples about the same clip share a row, so many to one: the clip stands in it once, however much is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vidlabel.data import stable_id
+from vidlabel.train.examples import Example
+
+Row = tuple[Example, ...]
+
+
+def in_rows(examples: Sequence[Example], turns: int) -> list[Row]:
+    """At most `turns` a row. Which of a clip's examples stand together is drawn by their ids, so that every row has
+    some of each kind."""
+    if turns == 1:
+        return [(example,) for example in examples]
+    by_clip: dict[tuple[str, str], list[Example]] = {}
+    for example in examples:
+        span = "" if example.video is None else f"{example.video.span}{example.video.subtitle}"
+        by_clip.setdefault((example.source, span), []).append(example)
+    rows: list[Row] = []
+    for found in by_clip.values():
+        drawn = sorted(found, key=lambda one: stable_id("turn", one.example_id, one.question or "", one.answer))
+        rows += [tuple(drawn[first : first + turns]) for first in range(0, len(drawn), turns)]
+    return rows
