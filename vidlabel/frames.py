@@ -6,7 +6,7 @@ The same clip and settings always give the same pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +23,7 @@ from vidlabel.picking import even_targets, every, nearest
 from vidlabel.reference_sampling import reference_interval
 from vidlabel.remote import is_url
 from vidlabel.resizing import Resizer
-from vidlabel.signals.measuring import measure
-from vidlabel.signals.table import Value
-from vidlabel.signals.thumbnails import alike, thumbnail
+from vidlabel.signals.watching import Watch
 from vidlabel.subtitles import cut_cues, find_cues
 
 if TYPE_CHECKING:
@@ -47,13 +45,13 @@ def sample_frames(clip: Clip, settings: FrameSettings) -> Frames:
                 f"no frame could be decoded between {span}" + (f" ({damage.reason})" if damage.reason else "")
             )
         images, seconds = taken.filled(settings.num_frames)
-        signals = taken.signals(settings.signals)
+        signals = {} if taken.watch is None else taken.watch.signals()
     except (MemoryError, RuntimeError) as error:
         if not is_memory_fault(error):
             raise
         raise memory_error() from error
     cues, source = _cues(clip, settings)
-    return Frames(images, seconds, cues, source, damaged=damage.reason is not None, signals=signals)
+    return Frames(images, seconds, cues, source, damaged=taken.is_damaged, signals=signals)
 
 
 @dataclass(slots=True)
@@ -61,26 +59,31 @@ class _Taken:
     """The frames taken so far, each once, and how many times each is to appear."""
 
     resizer: Resizer
+    damage: Damage  # of the file, so far
     seconds: list[float] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     num_seen: int = 0  # frames of the clip that were decoded, taken or not
-    thumbnails: list[npt.NDArray[np.uint8]] | None = None  # of the frames, where signals are asked for
+    watch: Watch | None = None  # where signals are asked for
+    is_damaged: bool = False  # up to the last frame that was needed
 
-    def read(self, hits: Iterable[tuple[TimedFrame, int]], *, until: int, at_least: int = 0) -> None:
-        """Stops as soon as `until` are taken and `at_least` were seen."""
+    def read(self, hits: Iterator[tuple[TimedFrame, int]], *, until: int, at_least: int = 0) -> None:
+        """Takes no more as soon as `until` are taken and `at_least` were seen."""
         num_taken = 0
         for frame, times in hits:
             self.num_seen += 1
             if times:
-                image = frame.rgb()
-                self.resizer.add(image)
-                if self.thumbnails is not None:
-                    self.thumbnails.append(thumbnail(image))
+                self.resizer.add(frame.rgb())
                 self.seconds.append(frame.seconds)
                 self.times.append(times)
                 num_taken += times
+            if self.watch is not None:
+                self.watch.see(frame, taken=times > 0)
             if num_taken >= until and self.num_seen >= at_least:
-                return
+                break
+        self.is_damaged = self.damage.reason is not None
+        if self.watch is not None and self.watch.sees_all:
+            for frame, _ in hits:
+                self.watch.see(frame, taken=False)
 
     def filled(self, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
         """Images and seconds of exactly `count` frames, the last repeated."""
@@ -88,15 +91,12 @@ class _Taken:
         order = np.pad(order, (0, max(0, count - len(order))), mode="edge")[:count]
         return self.resizer.result()[order], np.array(self.seconds, np.float64)[order]
 
-    def signals(self, names: tuple[str, ...]) -> dict[str, Value]:
-        """Of the frames as they are, without the repeated ones."""
-        if self.thumbnails is None:
-            return {}
-        return measure(names, np.stack(alike(self.thumbnails)), np.array(self.seconds, np.float64))
 
-
-def _taken(settings: FrameSettings) -> _Taken:
-    return _Taken(Resizer(settings.image_size), thumbnails=[] if settings.signals else None)
+def _taken(clip: Clip, settings: FrameSettings, damage: Damage) -> _Taken:
+    watch = None
+    if settings.signals:
+        watch = Watch(settings.signals, settings.num_frames, clip.start_seconds, clip.end_seconds)
+    return _Taken(Resizer(settings.image_size), damage, watch=watch)
 
 
 def _take_evenly(clip: Clip, settings: FrameSettings, damage: Damage) -> _Taken:
@@ -106,13 +106,13 @@ def _take_evenly(clip: Clip, settings: FrameSettings, damage: Damage) -> _Taken:
     would then land up to two frames off, or many at scene cuts, by how the file happens to be coded.
     """
     count = settings.num_frames
-    taken = _taken(settings)
+    taken = _taken(clip, settings, damage)
     targets = even_targets(clip.start_seconds, clip.end_seconds, count)
     taken.read(nearest(_span(clip, settings, damage), targets), until=count, at_least=count)
     if taken.num_seen < count and len(taken.times) == taken.num_seen:
         taken.times = [1] * taken.num_seen
     elif taken.num_seen < count:  # some were too close to others to be nearest to anything: again, to take all
-        taken = _taken(settings)
+        taken = _taken(clip, settings, damage)
         taken.read(every(_span(clip, settings, damage), 1), until=count)
     return taken
 
@@ -126,7 +126,7 @@ def _take_reference(clip: Clip, settings: FrameSettings, damage: Damage) -> _Tak
         fps=fps or clip.info.fps or 25.0,
         max_frames=settings.num_frames,
     )
-    taken = _taken(settings)
+    taken = _taken(clip, settings, damage)
     taken.read(every(_span(clip, settings, damage), interval), until=settings.num_frames)
     return taken
 

@@ -46,6 +46,9 @@ class TimedFrame:
 
     seconds: float
     rgb: Callable[[], npt.NDArray[np.uint8]]  # (H, W, 3), turned as a player shows it
+    # cheaper than by way of `rgb`; None where the decoder has no such way. See `pictures.SmallPictures`
+    small: Callable[[int, pictures.SmallForm], npt.NDArray[np.uint8]] | None = None
+    glance: Callable[[], npt.NDArray[np.uint8]] | None = None
 
 
 def nothing_decoded(damage: Damage) -> VideoError:
@@ -132,8 +135,11 @@ def decode_span(
 ) -> Iterator[TimedFrame]:
     """Every frame with start <= seconds < end: one seek to just before the start, then forward."""
     damage = damage if damage is not None else Damage()
+    small = pictures.SmallPictures()
     for seconds, frame in span_frames(location, start_seconds=start_seconds, end_seconds=end_seconds, damage=damage):
-        yield TimedFrame(seconds, partial(pictures.to_rgb, frame))
+        yield TimedFrame(
+            seconds, partial(pictures.to_rgb, frame), partial(small.picture, frame), partial(small.glance, frame)
+        )
 
 
 def span_frames(

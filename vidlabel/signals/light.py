@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Images = npt.NDArray[np.uint8]  # (T, H, W, 3) RGB
-    Seconds = npt.NDArray[np.float64]  # (T,)
+from vidlabel.signals.seen import Pixels, Seen
 
 FLAT = 2.0  # grey levels of standard deviation: a picture below has nothing in it that could be sharp
 
 
-def luma(images: Images) -> npt.NDArray[np.uint8]:
-    """(T, H, W)"""
+def brightness(seen: Seen) -> float:
+    return float(seen.luma.mean() / 255)
+
+
+def contrast(seen: Seen) -> float:
+    return float(np.median([_spread(picture) for picture in seen.luma]) / 127.5)
+
+
+def saturation(seen: Seen) -> float:
     import cv2
 
-    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+    found = []
+    for image in seen.images:
+        red, green, blue = cv2.split(image)
+        most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+        found.append(cv2.mean(cv2.subtract(most, least))[0] / 255)
+    return float(np.mean(found))
 
 
-def brightness(images: Images, pts_seconds: Seconds) -> float:
-    return float(luma(images).mean() / 255)
-
-
-def contrast(images: Images, pts_seconds: Seconds) -> float:
-    return float(np.median(luma(images).std(axis=(1, 2))) / 127.5)
-
-
-def saturation(images: Images, pts_seconds: Seconds) -> float:
-    return float((images.max(axis=3).astype(np.int16) - images.min(axis=3)).mean() / 255)
-
-
-def blur(images: Images, pts_seconds: Seconds) -> float | None:
+def blur(seen: Seen) -> float | None:
     """The Laplacian weighs fine detail, the variance of luma all of it: their ratio goes neither with contrast nor with
     brightness. None where no frame has anything to see."""
     import cv2
 
     found = []
-    for picture in luma(images):
-        spread = float(picture.std())
+    for picture in seen.luma:
+        spread = _spread(picture)
         if spread >= FLAT:
-            detail = float(cv2.Laplacian(picture, cv2.CV_32F).var()) / spread**2
+            detail = _spread(cv2.Laplacian(picture, cv2.CV_16S)) ** 2 / spread**2
             found.append(1 / (1 + detail))
     return float(np.median(found)) if found else None
+
+
+def _spread(picture: Pixels) -> float:
+    import cv2
+
+    return float(cv2.meanStdDev(picture)[1][0, 0])

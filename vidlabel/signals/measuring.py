@@ -1,29 +1,39 @@
-"""Thumbnails of a clip's frames -> its signals, each by a function of its own."""
+"""What measures each signal: functions of what was seen of a clip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from vidlabel.signals import light
+from vidlabel.signals import bars, camera, changes, flow, light, overlay, text
+from vidlabel.signals.seen import Seen
 from vidlabel.signals.table import Value
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Images = npt.NDArray[np.uint8]  # (T, H, W, 3) RGB
-    Measure = Callable[[Images, npt.NDArray[np.float64]], Value]
-
-MEASURES: Mapping[str, Measure] = {
+MEASURES: Mapping[str, Callable[[Seen], Value]] = {
+    "motion": flow.motion,
+    "camera_motion": camera.camera_motion,
+    "static_share": changes.static_share,
+    "flash": changes.flash,
+    "strobe": changes.strobe,
+    "cut_inside": changes.cut_inside,
+    "black_share": changes.black_share,
+    "white_share": changes.white_share,
     "brightness": light.brightness,
     "contrast": light.contrast,
     "saturation": light.saturation,
     "blur": light.blur,
+    "letterboxed": bars.letterboxed,
+    "pillarboxed": bars.pillarboxed,
+    "content_box": bars.content_box,
+    "overlay_share": overlay.overlay_share,
+    "text_coverage": text.text_coverage,
 }
 
+# what is looked at beside thumbnails, and for which signals
+PAIRED = frozenset({"motion", "camera_motion"})
+GLANCED = frozenset({"static_share", "flash", "strobe", "cut_inside", "black_share", "white_share"})
+PAGED = frozenset({"text_coverage"})
 
-def measure(names: Iterable[str], images: Images, pts_seconds: npt.NDArray[np.float64]) -> dict[str, Value]:
+
+def measure(names: Iterable[str], seen: Seen) -> dict[str, Value]:
     """The signals by name, in the order asked for."""
-    return {name: MEASURES[name](images, pts_seconds) for name in names}
+    return {name: MEASURES[name](seen) for name in names}

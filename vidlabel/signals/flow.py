@@ -1,0 +1,88 @@
+"""How things move between two pictures: a dense optical flow at thumbnail size, and how much of it is the mean."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vidlabel.signals.seen import Pair, Pixels, Seen
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Reals = npt.NDArray[np.float32]
+    Whole = npt.NDArray[np.intp]
+
+STEP = 8  # pixels between the places where flow is read
+TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed
+WRONG = 20.0  # grey levels between a picture and the other one moved by the flow: they do not show the same scene
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """Flow at P places of a picture. Lengths are shares of its diagonal, so that size does not matter."""
+
+    places: Reals  # (P, 2): x and y from the middle
+    speeds: Reals  # (P, 2): a second
+    textured: npt.NDArray[np.bool_]  # (P,): there is something there that can be followed
+    spread: float  # share of the picture's parts with something to follow
+    at_seconds: float
+
+
+def flow_of(pair: Pair) -> Flow | None:
+    """None where the second picture is not the first one moved."""
+    import cv2
+
+    high, wide = pair.first.shape
+    if min(high, wide) < 32:  # too small for the method
+        return None
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = method.calc(pair.first, pair.second, np.zeros((high, wide, 2), np.float32))
+    ys, xs = _grid(high, wide)
+    moved = flow[ys, xs]  # (h', w', 2)
+    to_x = np.clip(np.rint(xs + moved[..., 0]), 0, wide - 1).astype(np.intp)
+    to_y = np.clip(np.rint(ys + moved[..., 1]), 0, high - 1).astype(np.intp)
+    wrong = np.abs(pair.first[ys, xs].astype(np.int16) - pair.second[to_y, to_x])
+    if float(wrong.mean()) > WRONG:
+        return None
+    textured = _texture(pair.first)[ys, xs] >= TEXTURE
+    diagonal = math.hypot(high, wide)
+    places = np.stack([xs - wide / 2, ys - high / 2], axis=-1).reshape(-1, 2) / diagonal
+    return Flow(
+        places=places.astype(np.float32),
+        speeds=(moved.reshape(-1, 2) / (diagonal * pair.seconds)).astype(np.float32),
+        textured=textured.reshape(-1),
+        spread=_spread(textured),
+        at_seconds=pair.at_seconds,
+    )
+
+
+@lru_cache(maxsize=4)  # the pictures of a run have few sizes
+def _grid(high: int, wide: int) -> tuple[Whole, Whole]:
+    ys, xs = np.mgrid[STEP // 2 : high : STEP, STEP // 2 : wide : STEP]
+    return ys, xs
+
+
+def _texture(picture: Pixels) -> Pixels:
+    """How far pixels are from the mean of those around them, around each."""
+    import cv2
+
+    around = (STEP + 1, STEP + 1)
+    return np.asarray(cv2.blur(cv2.absdiff(picture, cv2.blur(picture, around)), around), np.uint8)
+
+
+def _spread(textured: npt.NDArray[np.bool_], parts: int = 6) -> float:
+    import cv2
+
+    shares = cv2.resize(textured.astype(np.float32), (parts, parts), interpolation=cv2.INTER_AREA)
+    return float((shares > 0.05).mean())
+
+
+def motion(seen: Seen) -> float | None:
+    if not seen.flows:
+        return None
+    return float(np.mean([np.hypot(flow.speeds[:, 0], flow.speeds[:, 1]).mean() for flow in seen.flows]))

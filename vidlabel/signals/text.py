@@ -1,0 +1,48 @@
+"""On-screen text: how much of the picture it covers, by the text detector of RapidOCR, which carries its weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidlabel.errors import InputError
+from vidlabel.signals.seen import Seen
+
+if TYPE_CHECKING:
+    from vidlabel.signals.seen import Pixels
+
+PAGE = 640  # pixels on the longer side: letters of 10 pixels are found, at half a second of a core
+
+
+def check_text_installed() -> None:
+    missing = [name for name in ("rapidocr", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"--signals text_coverage needs {' and '.join(missing)}: pip install 'vidlabel[text]', or leave it out"
+        )
+
+
+def text_coverage(seen: Seen) -> float:
+    return float(np.mean([_covered(page) for page in seen.pages]))
+
+
+def _covered(page: Pixels) -> float:
+    import cv2
+
+    boxes = _detector()(page[:, :, ::-1], use_det=True, use_cls=False, use_rec=False).boxes  # it takes BGR
+    mask = np.zeros(page.shape[:2], np.uint8)
+    for box in boxes if boxes is not None else ():
+        cv2.fillPoly(mask, [np.rint(box).astype(np.int32)], [1])
+    return float(mask.mean())
+
+
+@lru_cache(maxsize=1)  # loaded once in a worker, where it is asked for
+def _detector() -> Any:
+    from rapidocr import RapidOCR
+
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
+    only = {"Global.use_cls": False, "Global.use_rec": False, "Global.log_level": "error"}
+    return RapidOCR(params={**only, **threads, "Det.limit_type": "max", "Det.limit_side_len": PAGE})
