@@ -25,6 +25,7 @@ LAYERS = [
      "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.duplicates",
      "vidlabel.embeddings", "vidlabel.merge", "vidlabel.gather", "vidlabel.skips", "vidlabel.skip_merge"},
     {"vidlabel.tables"},
+    {"vidlabel.dedup"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
      "vidlabel.transitions", "vidlabel.scenes", "vidlabel.row_cache", "vidlabel.scenes_cache", "vidlabel.signals"},
     {"vidlabel.models"},
@@ -39,7 +40,7 @@ LAYERS = [
     {"vidlabel.evaluation"},
     {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
      "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
-     "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli", "vidlabel.__main__"},
+     "vidlabel.cli_dedup", "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

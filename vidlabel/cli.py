@@ -16,6 +16,7 @@ from vidlabel import cli_asking as a
 from vidlabel import cli_eval, cli_export
 from vidlabel import cli_options as o
 from vidlabel import cli_selecting as s
+from vidlabel.cli_dedup import register as register_dedup
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
@@ -228,6 +229,7 @@ def split(
 
 register(app)  # filter, check, stats
 register_report(app)  # report, review
+register_dedup(app)
 cli_export.register(app)
 cli_eval.register(app)
 register_train(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from vidlabel.signals import bars, camera, changes, flow, light, overlay, text
+from vidlabel.signals import bars, camera, changes, flow, light, overlay, phash, text
 from vidlabel.signals.seen import Seen
 from vidlabel.signals.table import Value
 
@@ -26,6 +26,7 @@ MEASURES: Mapping[str, Callable[[Seen], Value]] = {
     "content_box": bars.content_box,
     "overlay_share": overlay.overlay_share,
     "text_coverage": text.text_coverage,
+    "phash": phash.phash,
 }
 
 # what is looked at beside thumbnails, and for which signals

@@ -105,6 +105,10 @@ SIGNALS: tuple[Signal, ...] = (
         "the text detector of RapidOCR (extra `text`) on up to 3 frames of 640 pixels; mean of the area of its boxes; "
         "half a second of a core a frame",
     ),
+    Signal(
+        "phash", "string", "16 hexadecimal digits a frame", "alike for copies of a clip; for vidlabel dedup",
+        "signs of the lowest frequencies of luma and colour, the mean of each in steps; up to 12 frames, evenly spread",
+    ),
 )  # fmt: skip
 
 NEEDS_EXTRA = frozenset({"text_coverage"})
