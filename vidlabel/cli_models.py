@@ -80,6 +80,10 @@ def models_convert(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME|DIR]", help="A pulled preset, or a folder with the three sources.")
     ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", min=1, help="Frames a clip; default: what the language model's window takes."),
+    ] = None,
     vision: Annotated[Path | None, typer.Option("--vision", help="eva_vit_g.pth")] = None,
     language_model: Annotated[Path | None, typer.Option("--language-model", help="A Hugging Face folder.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="video_*_checkpoint_*.pth")] = None,
@@ -104,9 +108,11 @@ def models_convert(
     config = None
     if name is not None:
         sources, config = named_sources(name)
+        if config is not None and frames is not None:
+            raise InputError(f"--frames {frames}: {name} says itself how many it takes")
     elif vision is not None and language_model is not None and checkpoint is not None:
         sources = Sources(vision=vision, language_model=language_model, checkpoint=checkpoint)
     else:
         raise InputError("name a pulled preset or a folder, or give --vision, --language-model and --checkpoint")
-    convert(sources, out, config)
+    convert(sources, out, config, num_frames=frames)
     typer.echo(f"{out}: use it as --model {out}")

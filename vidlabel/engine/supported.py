@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vidlabel.errors import InputError
+from vidlabel.models.minigpt4_video.families import lookback
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 
-MODEL_TYPES = ("llama", "mistral", "qwen2")
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 # the others look at how long the longest sequence of a pass is, so that neighbours would change an answer
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 _INSTEAD = "use --engine generate"
@@ -21,7 +20,7 @@ def check_supported(model: MiniGPT4Video) -> None:
             f"the slots engine runs language models of type {', '.join(MODEL_TYPES)}, "
             f"and this one is {config.model_type!r}: {_INSTEAD}"
         )
-    window, positions = _sliding_window(config), min(model.config.context_window, model.max_positions)
+    window, positions = lookback(config), min(model.config.context_window, model.max_positions)
     if window is not None and window < positions:
         raise InputError(
             f"this language model sees only {window} positions back (sliding_window), "
@@ -31,14 +30,3 @@ def check_supported(model: MiniGPT4Video) -> None:
     rope_type = rope.get("rope_type", "default")
     if rope_type not in _ROPE_TYPES:
         raise InputError(f"the slots engine has no rotary positions of type {rope_type!r}: {_INSTEAD}")
-
-
-def _sliding_window(config: Any) -> int | None:
-    """None where every layer sees everything."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None and "sliding_attention" not in kinds:
-        return None
-    if config.model_type == "qwen2" and not getattr(config, "use_sliding_window", False):
-        return None
-    window = getattr(config, "sliding_window", None)
-    return None if window is None else int(window)

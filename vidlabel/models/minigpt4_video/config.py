@@ -12,7 +12,9 @@ from vidlabel.errors import InputError
 
 FORMAT = "vidlabel-minigpt4-video"
 FORMAT_VERSION = 1
-PromptFamilyName = Literal["inst", "inst_training", "chatml"]
+PromptFamilyName = Literal[
+    "inst", "inst_training", "inst_control", "llama3", "chatml", "qwen2", "qwen2.5", "qwen3"
+]  # see `families.FAMILIES`
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,15 +24,17 @@ def convert(
     out: Path,
     config: ModelConfig | None = None,
     *,
+    num_frames: int | None = None,
     self_test_device: str | torch.device = "cpu",
     self_test_dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes `out`. Nothing is rounded: each tensor keeps its type, merged ones are float32 (they add two types), so
     the folder gives the same numbers as the sources in any type it is loaded with.
 
-    The self-test runs the model once: half precision or a GPU for it where float32 does not fit into memory.
+    Without a config its sizes follow from the language model. The self-test runs the model once: half precision or a
+    GPU for it where float32 does not fit into memory.
     """
-    config = config or released_config(sources.language_model)
+    config = config or released_config(sources.language_model, num_frames=num_frames)
     llm_config = read_llm_config(sources.language_model)
     tensors = {
         name: tensor for name, tensor in source_tensors(sources, config) if not name.endswith("rotary_emb.inv_freq")

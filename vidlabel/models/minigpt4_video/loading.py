@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.checkpoint import read_checkpoint, read_vision
 from vidlabel.models.minigpt4_video.config import EVA_VIT_G, ModelConfig, VisionConfig, read_config
+from vidlabel.models.minigpt4_video.families import base_config
 from vidlabel.models.minigpt4_video.lora import merge_lora
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.tensors import check_tensors, iterate_tensors, read_safetensors
@@ -74,17 +75,11 @@ def load_sources(
     return model, load_tokenizer(sources.language_model)
 
 
-def released_config(llm_folder: Path, vision: VisionConfig = EVA_VIT_G) -> ModelConfig:
-    """The released set-up for a language model, by the `model_type` of its config (never by a folder's name)."""
-    model_type = read_llm_config(llm_folder).model_type
-    known: dict[str, ModelConfig] = {
-        "llama": ModelConfig(vision, context_window=4096, num_frames=45),
-        "mistral": ModelConfig(vision, context_window=7500 + 512, num_frames=90),
-        "qwen2": ModelConfig(vision, context_window=7500 + 512, num_frames=90, prompt_family="chatml", num_bos=0),
-    }
-    if model_type not in known:
-        raise InputError(f"{llm_folder}: model_type {model_type!r} is not one of {', '.join(known)}")
-    return known[model_type]
+def released_config(
+    llm_folder: Path, vision: VisionConfig = EVA_VIT_G, *, num_frames: int | None = None
+) -> ModelConfig:
+    """The set-up for a language model, by its kind (never by a folder's name); of released models theirs."""
+    return base_config(llm_folder, read_llm_config(llm_folder), vision, num_frames=num_frames)
 
 
 def source_tensors(sources: Sources, config: ModelConfig, *, merge: bool = True) -> Iterator[tuple[str, Tensor]]:

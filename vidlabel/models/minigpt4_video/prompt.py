@@ -14,37 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vidlabel.data import Cue
-from vidlabel.models.minigpt4_video.config import ModelConfig, PromptFamilyName
+from vidlabel.models.minigpt4_video.config import ModelConfig
+from vidlabel.models.minigpt4_video.families import FAMILIES as FAMILIES
+from vidlabel.models.minigpt4_video.families import Control
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One control token of the tokenizer: `bos`, `eos`, or its text."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PromptFamily:
-    """What stands before the first frame and after the question, and what ends an answer beside the end token."""
-
-    opening: tuple[Control | str, ...]
-    closing: tuple[Control | str, ...]
-    stops: tuple[str, ...] = ()
-    bos_is_text: bool = True  # the first text is tokenised as following a control token
-
-
-FAMILIES: dict[PromptFamilyName, PromptFamily] = {
-    "inst": PromptFamily(opening=("[INST] ",), closing=(" [/INST]",)),
-    # as the reference's training lays it out (with num_bos 1), which its inference does not
-    "inst_training": PromptFamily(opening=("[INST] ",), closing=("[/INST]",), bos_is_text=False),
-    "chatml": PromptFamily(
-        opening=(Control("<|im_start|>"), "user\n"),
-        closing=(Control("<|im_end|>"), "\n", Control("<|im_start|>"), "assistant\n"),
-        stops=("<|im_end|>",),
-    ),
-}
 _QUESTION_ROOM = 128  # positions that subtitles leave free, so that questions of common length share one prefix
 # A word, or one character of a script that is written without spaces; the spaces before it belong to it.
 _WORD = re.compile(r"\s*(?:[぀-ヿ㐀-䶿一-鿿가-힣豈-﫿]|[^\s぀-ヿ㐀-䶿一-鿿가-힣豈-﫿]+)")

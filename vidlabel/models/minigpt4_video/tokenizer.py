@@ -118,6 +118,9 @@ class FastTokenizer:
             raise InputError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
         self.backend: Any = self.tokenizer.backend_tokenizer
         self.backend.encode_special_tokens = True  # user text is plain text: '<|im_end|>' is ten characters
+        # tokens that are added and yet not special are found in any text: the first character must not see the rest
+        added = [one.content for one in self.tokenizer.added_tokens_decoder.values() if not one.special]
+        self._added = re.compile("|".join(rf"(?<={re.escape(text[0])})(?={re.escape(text[1:])})" for text in added))
         eos, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         if eos is None:
             raise InputError(f"{folder}: the tokenizer names no eos_token")
@@ -133,7 +136,8 @@ class FastTokenizer:
         return int(found)
 
     def encode(self, text: str, *, after_control: bool = False) -> list[int]:
-        return list(self.backend.encode(text, add_special_tokens=False).ids) if text else []
+        parts = self._added.split(text) if self._added.pattern else [text]
+        return [i for part in parts if part for i in self.backend.encode(part, add_special_tokens=False).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
