@@ -170,6 +170,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["models", "check", "echo"], r"no weights"),
     (["models", "pull", "nope"], r"nope: the models that can be pulled are"),
     (["models", "convert", "--out", "x"], r"--vision"),
+    (["models", "convert", "m", "--out", "x", "--to", "reference", "--frames", "9"], r"--frames 9: .*leave it out"),
     (["prompts", "show", "nope"], r"no such pool; there are"),
 ]
 

@@ -100,6 +100,8 @@ def models_convert(
     if out.exists():
         raise InputError(f"--out {out}: exists already; name a new folder")
     if to == "reference":
+        if frames is not None:
+            raise InputError(f"--frames {frames}: the three sources do not say how many; leave it out")
         from vidlabel.models.checking import export
 
         export(name, out)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 from vidlabel.data import Cue
 from vidlabel.models.minigpt4_video.config import ModelConfig
-from vidlabel.models.minigpt4_video.families import FAMILIES as FAMILIES
-from vidlabel.models.minigpt4_video.families import Control
+from vidlabel.models.minigpt4_video.families import FAMILIES, Control
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 
 _QUESTION_ROOM = 128  # positions that subtitles leave free, so that questions of common length share one prefix
@@ -91,15 +90,10 @@ def stop_ids(tokenizer: PromptTokenizer, config: ModelConfig) -> tuple[int, ...]
     return tuple(sorted(stops | set(tokenizer.eos_ids)))
 
 
-def end_id(tokenizer: PromptTokenizer, config: ModelConfig) -> int:
-    """The id that a right answer ends with."""
-    stops = FAMILIES[config.prompt_family].stops
-    return tokenizer.control_id(stops[0]) if stops else tokenizer.eos_ids[0]
-
-
 def answer_ids(tokenizer: PromptTokenizer, config: ModelConfig, text: str) -> tuple[int, ...]:
     """The ids of an answer as it is taught and measured: its text and what ends it."""
-    return (*tokenizer.encode(text), end_id(tokenizer, config))
+    stops = FAMILIES[config.prompt_family].stops
+    return (*tokenizer.encode(text), tokenizer.control_id(stops[0]) if stops else tokenizer.eos_ids[0])
 
 
 def captions_of_frames(pts_seconds: Sequence[float], cues: Sequence[Cue]) -> list[list[str]]:
