@@ -23,6 +23,7 @@ from tests.where_runs import (
     where_job,
 )
 from vidlabel.cli import app
+from vidlabel.errors import InputError
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.shard import parse_shard
@@ -68,8 +69,9 @@ def test_clips_that_do_not_meet_it_never_reach_the_captioner(videos: Path, tmp_p
     ]
     assert {row["where"] for row in skipped} == {NOT_DARK}
     for row in skipped:
-        (measured,) = json.loads(str(row["signals"])).values()
+        measured = row["brightness"]
         assert row["reason"] == f"brightness > 0.4 (brightness is {measured:.4g})"
+        assert isinstance(measured, float)
         assert measured < 0.4
     assert not (tmp_path / "labels.failures.jsonl").exists()
     assert not (tmp_path / "labels.parquet.work").exists()
@@ -269,6 +271,16 @@ def test_shards_put_together_what_they_left_out(videos: Path, tmp_path: Path) ->
     assert said(out) == said(whole)
     assert [row["clip_id"] for row in skipped_rows(out)] == [row["clip_id"] for row in skipped_rows(whole)]
     assert not (tmp_path / "labels.parquet.work").exists()
+
+
+def test_shards_of_other_conditions_are_not_mixed(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.parquet"
+    first, second = (replace(parse_output(out), shard=parse_shard(f"{number}/2")) for number in (1, 2))
+    label_where(videos, where_job(out, output=first), "width >= 640")
+    with pytest.raises(InputError, match=r"shard 1/2 of .* was begun with --where 'width >= 640'; give"):
+        label_where(videos, where_job(out, output=second), None)
+    taken_over = label_where(videos, where_job(out), None)
+    assert (taken_over.num_labels, skipped_rows(out)) == (4, [])
 
 
 def test_a_video_that_fails_is_a_failure_and_not_left_out(tmp_path: Path) -> None:

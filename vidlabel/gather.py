@@ -38,8 +38,12 @@ _MOMENT_SECONDS = 10.0  # longer than a shard holds the lock of all to begin or 
 
 
 @contextmanager
-def held(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool) -> Iterator[bool]:
-    """Holds what this run writes to; gives whether the labels that are there are to be replaced. Raises LockedError."""
+def held(
+    output: Output, settings: Settings, *, overwrite: bool, dry_run: bool, where: str | None = None
+) -> Iterator[bool]:
+    """Holds what this run writes to; gives whether the labels that are there are to be replaced. Raises LockedError.
+
+    `where`: which clips this run labels, if not all; shards that run together must agree."""
     if output.shard is None:
         with locked(output.work):
             if not dry_run:
@@ -52,7 +56,7 @@ def held(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool) 
         with ExitStack() as stack:
             with locked(output.whole.work, wait_seconds=_MOMENT_SECONDS):
                 stack.enter_context(locked(output.work))
-                replacing = _join(output, settings, overwrite=overwrite, dry_run=dry_run)
+                replacing = _join(output, settings, overwrite=overwrite, dry_run=dry_run, where=where)
             yield replacing
     finally:
         with suppress(LockedError), locked(output.whole.work):
@@ -93,7 +97,7 @@ def gather(output: Output, settings: Settings) -> tuple[Shard, ...]:
         return ()  # whoever holds it for so long merges this shard's work with its own
 
 
-def _join(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool) -> bool:
+def _join(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool, where: str | None) -> bool:
     """Checks that this shard belongs with those that have begun, and begins it. For the holder of both locks."""
     assert output.shard is not None
     whole = output.whole
@@ -106,7 +110,7 @@ def _join(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool)
             "once with --overwrite and without --shard"
         )
     for other in others:
-        _check_settings(other, settings)
+        _check_settings(other, settings, where)
     if dry_run:
         return replacing or overwrite
     if overwrite:
@@ -119,7 +123,7 @@ def _join(output: Output, settings: Settings, *, overwrite: bool, dry_run: bool)
             for failure in FailureLog(whole.failures):
                 if output.shard.takes(failure.video_id):
                     own.add(failure)
-        begin_work(output, settings)
+        begin_work(output, settings, where=where)
     _done_file(output).unlink(missing_ok=True)
     return replacing or overwrite
 
@@ -134,8 +138,15 @@ def _check_counts(shard: Shard, whole: Output, others: list[Output]) -> None:
             )
 
 
-def _check_settings(other: Output, settings: Settings) -> None:
-    text = json.dumps(json.loads((other.work / "run.json").read_text(encoding="utf-8"))["settings"])
+def _check_settings(other: Output, settings: Settings, where: str | None) -> None:
+    begun = json.loads((other.work / "run.json").read_text(encoding="utf-8"))
+    if (theirs := begun.get("where")) != where:
+        begun_with = f"with --where {theirs!r}" if theirs else "without --where"
+        raise InputError(
+            f"shard {other.shard} of {other.path} was begun {begun_with}; give every shard the same, or run once "
+            "without --shard, which takes over what they have left"
+        )
+    text = json.dumps(begun["settings"])
     if found := differences(settings.to_json(), text):
         raise InputError(
             f"shard {other.shard} of {other.path} has other settings ({'; '.join(found)}); give every shard the same, "

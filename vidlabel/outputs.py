@@ -201,7 +201,7 @@ def part_folders(output: Output) -> list[Path]:
     return [output.work, *(other.work for other in others)]
 
 
-def begin_work(output: Output, settings: Settings, *, replaces: bool = False) -> None:
+def begin_work(output: Output, settings: Settings, *, replaces: bool = False, where: str | None = None) -> None:
     """Tidies up after a killed run and notes in `run.json` what is being made. For the holder of the lock.
 
     `replaces`: what is made will take the place of the labels that are there, which stay until then.
@@ -217,6 +217,7 @@ def begin_work(output: Output, settings: Settings, *, replaces: bool = False) ->
             "vidlabel_version": vidlabel.__version__,
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "replaces": replaces,
+            "where": where,
         }
         write_whole(run_file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 

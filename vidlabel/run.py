@@ -71,7 +71,8 @@ def run(videos: Videos, job: Job) -> Summary:
     shard = job.output.shard
     if shard is not None:
         videos = Share(videos, shard)
-    with held(job.output, job.settings, overwrite=job.overwrite, dry_run=job.dry_run) as replacing:
+    where = job.selection.text
+    with held(job.output, job.settings, overwrite=job.overwrite, dry_run=job.dry_run, where=where) as replacing:
         existing = read_existing(job.output, replacing=replacing)
         check_settings(job.output, existing, job.settings)
         if job.limits.embeddings:

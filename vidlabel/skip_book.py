@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import replace
 
@@ -45,8 +44,7 @@ class SkipBook:
         """With what was measured."""
         rejection = self.selection.reject_frames(clip, frames.signals)
         if rejection is not None:
-            signals = json.dumps(dict(frames.signals)) if frames.signals else None
-            self._add(Skip(clip.video, self._key(clip.video), rejection, clip=clip, signals=signals))
+            self._add(Skip(clip.video, self._key(clip.video), rejection, clip=clip, signals=frames.signals))
         return rejection is not None
 
     def finished(self, video: Video) -> None:

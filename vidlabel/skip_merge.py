@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vidlabel.atomic import whole_file
@@ -17,8 +18,10 @@ from vidlabel.labels import escape_name
 from vidlabel.outputs import Output
 from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
 from vidlabel.readers import parquet_batches
+from vidlabel.signals.table import SIGNALS
 from vidlabel.skips import HAS_SPANS, INCOMPLETE, PREFIX, SCHEMA, Mask, Numbers, RowNumbers, read_metadata, row_numbers
 
+_TYPES = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
 _CHUNK_ROWS = 250_000
 Places = npt.NDArray[np.int64]
 
@@ -41,20 +44,24 @@ def merge_skipped(output: Output, incomplete_videos: Iterable[str], *, has_spans
     old = [row_numbers(batch) for batch in parquet_batches(path)] if has_old else []
     masks = _that_count([*old, *(row_numbers(_read(part)) for part in parts)])
     if any(mask.any() for mask in masks):
-        with (
-            whole_file(path) as beside,
-            pq.ParquetWriter(
-                beside, SCHEMA.with_metadata(metadata), compression="zstd", write_page_checksum=True
-            ) as to,
-        ):
-            for batch, mask in zip(parquet_batches(path) if has_old else (), masks[: len(old)], strict=True):
-                to.write_batch(batch.filter(pa.array(mask)).cast(SCHEMA))
-            for chunk in _chunks(parts, masks[len(old) :]):
-                to.write_table(chunk.sort_by([(name, "ascending") for name in _ORDER]))
+        _write(path, parts, masks, num_old=len(old), metadata=metadata)
     else:
         path.unlink(missing_ok=True)
     for part in parts:
         part.unlink()
+
+
+def _write(path: Path, parts: list[Path], masks: list[Mask], *, num_old: int, metadata: dict[bytes, bytes]) -> None:
+    """The rows of the file that are there first, as many batches as that is."""
+    schema = _schema(path if num_old else None, parts).with_metadata(metadata)
+    with (
+        whole_file(path) as beside,
+        pq.ParquetWriter(beside, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for batch, mask in zip(parquet_batches(path) if num_old else (), masks[:num_old], strict=True):
+            writer.write_batch(_widened(batch.filter(pa.array(mask)), schema))
+        for chunk in _chunks(parts, masks[num_old:]):
+            writer.write_table(_finished(chunk, schema))
 
 
 def _that_count(tables: list[RowNumbers]) -> list[Mask]:
@@ -97,6 +104,36 @@ def _chunks(parts: list[Path], masks: list[Mask]) -> Iterator[pa.Table]:
             gathered = []
     if gathered:
         yield pa.concat_tables(gathered)
+
+
+def _schema(old: Path | None, parts: list[Path]) -> pa.Schema:
+    """The usual columns, and those of signals in the order of their table."""
+    there = set() if old is None else set(pq.read_schema(old).names)
+    for part in parts:
+        there.update(name for text in pc.drop_null(_read(part)["signals"]).to_pylist() for name in json.loads(text))
+    return pa.schema([*SCHEMA, *((signal.name, _TYPES[signal.kind]) for signal in SIGNALS if signal.name in there)])
+
+
+def _finished(chunk: pa.Table, schema: pa.Schema) -> pa.Table:
+    """In order, with what was measured in columns."""
+    chunk = chunk.sort_by([(name, "ascending") for name in _ORDER])
+    measured = [json.loads(text) if text else {} for text in chunk["signals"].to_pylist()]
+    columns = [
+        chunk[column.name]
+        if column.name in SCHEMA.names
+        else pa.array([values.get(column.name) for values in measured], column.type)
+        for column in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """With signals that came since as nulls."""
+    columns = [
+        batch[column.name].cast(column.type) if column.name in batch.schema.names else pa.nulls(len(batch), column.type)
+        for column in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _read(part: Path) -> pa.Table:

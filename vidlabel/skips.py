@@ -8,8 +8,8 @@ older rows of other conditions say of it is over.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +35,11 @@ SCHEMA = pa.schema(
         ("end_seconds", pa.float64()),
         ("reason", pa.string()),
         ("where", pa.string()),
-        ("signals", pa.string()),  # what was measured, as JSON
         ("decided_by", pa.string()),  # see `Selection.key`
     ]
 )
+# in parts what was measured is one JSON text; in the file it is in columns behind the others
+PART_SCHEMA = SCHEMA.append(pa.field("signals", pa.string()))
 PREFIX = "skipped"  # of parts
 INCOMPLETE, HAS_SPANS = b"vidlabel.incomplete_videos", b"vidlabel.has_spans"  # as `OutputInfo` has them
 
@@ -56,7 +57,7 @@ class Skip:
     where: str | None = None  # the condition
     clip: Clip | None = None
     clip_id: str | None = None  # of a span that was rejected before it was opened
-    signals: str | None = None
+    signals: Mapping[str, object] = field(default_factory=dict, hash=False)  # of a clip whose frames were read
 
     def to_row(self) -> dict[str, object]:
         clip, span = self.clip, self.video.span
@@ -70,14 +71,14 @@ class Skip:
             "end_seconds": end if clip is None else clip.end_seconds,
             "reason": None if self.rejection is None else clean_text(self.rejection.reason),
             "where": self.where,
-            "signals": self.signals,
             "decided_by": self.decided_by,
+            "signals": json.dumps(dict(self.signals)) if self.signals else None,
         }
 
 
 def skip_writer(folder: Path, *, flush_seconds: float) -> PartSaver[Skip]:
     def to_table(skips: list[Skip]) -> pa.Table:
-        return pa.Table.from_pylist([skip.to_row() for skip in skips], schema=SCHEMA)
+        return pa.Table.from_pylist([skip.to_row() for skip in skips], schema=PART_SCHEMA)
 
     return PartSaver(folder, PREFIX, to_table, flush_seconds=flush_seconds)
 
@@ -137,7 +138,9 @@ def read_skipped(output: Output, *, replacing: bool = False) -> Skipped:
     found = [row_numbers(batch) for batch in (parquet_batches(output.skipped) if metadata else ())]
     finished = _together([numbers.videos for numbers in found])
     in_parts: set[str] = set()
-    for _, table in (part for folder in part_folders(output) for part in whole_parts(folder, SCHEMA.names, PREFIX)):
+    for _, table in (
+        part for folder in part_folders(output) for part in whole_parts(folder, PART_SCHEMA.names, PREFIX)
+    ):
         found.append(row_numbers(table))
         in_parts.update(table.filter(pc.is_valid(table["clip_id"]))["video_id"].unique().to_pylist())
     videos = _together([numbers.videos for numbers in found])

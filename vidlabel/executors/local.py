@@ -144,7 +144,7 @@ class LocalFeed:
             return
         task = Task(video, file_key=self._ledger.file_key(video))
         find, scenes, selection = self._stages.find_clips, self._settings.scenes, self._ledger.selection
-        if selection.asks_the_file:
+        if selection.asks_the_file and video.span is None and scenes.split == "scenes":
             self._workers.submit(task, find_wanted_clips, find, video, scenes, selection, seconds=seconds)
         else:
             self._workers.submit(task, find, video, scenes, seconds=seconds)

@@ -63,6 +63,8 @@ def bind(parsed: Parsed, kinds: Kinds, *, what: str = "column") -> Where:
     binding = _Binding(parsed.source, kinds, what)
     for part in parsed.parts:
         binding.need(part.tree, "truth")
+    if not parsed.columns:
+        fault(parsed.source, 0, f"names no {what}, so that it is true of everything or of nothing")
     looked_at = {name: binding.resolved(name) for name in parsed.columns}
     return Where(parsed.text, parsed.parts, looked_at)
 

@@ -11,8 +11,8 @@ condition   or       :  and ("or" and)*
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NoReturn, cast
 
@@ -49,10 +49,7 @@ class Part:
 
     text: str
     tree: Node
-
-    @property
-    def columns(self) -> dict[str, Column]:
-        return columns_of(self.tree)
+    columns: Mapping[str, Column] = field(hash=False, compare=False)  # that it looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +87,9 @@ class _Parser:
             self._fault("an operator should be here, for example and, or, >, in")
         cuts = [0, *self._joints(), len(self._words)]
         if not isinstance(tree, And) or len(cuts) != len(tree.parts) + 1:  # or the `and` is within brackets
-            return [Part(_spaced(self._words[:-1]), tree)]
+            return [_part(self._words[:-1], tree)]
         pieces = [self._words[start : stop - 1] for start, stop in pairwise(cuts)]
-        return [Part(_spaced(piece), part) for piece, part in zip(pieces, tree.parts, strict=True)]
+        return [_part(piece, part) for piece, part in zip(pieces, tree.parts, strict=True)]
 
     def _joints(self) -> list[int]:
         """After each `and` that is in no bracket."""
@@ -235,6 +232,10 @@ class _Parser:
         node = self._or()
         self._expect(")")
         return node
+
+
+def _part(words: list[Token], tree: Node) -> Part:
+    return Part(_spaced(words), tree, columns_of(tree))
 
 
 def _spaced(words: list[Token]) -> str:
