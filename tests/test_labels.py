@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +31,7 @@ from vidlabel.labels import (
     unescape_name,
 )
 from vidlabel.outputs import parse_output
-from vidlabel.readers import read_labels
+from vidlabel.readers import parquet_batches, read_labels
 
 COLUMNS = [
     "label_id",
@@ -364,6 +365,17 @@ def test_reading_what_is_not_there_is_one_clear_line(tmp_path: Path, columns: li
     name = "l.parquet" if columns else "absent.parquet"
     with pytest.raises(InputError, match="no column nope" if columns else "no labels there"):
         list(read_labels(tmp_path / name, columns))
+
+
+def test_a_file_that_is_read_batch_by_batch_is_never_held_as_a_whole(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).standard_normal(2_000_000)
+    pq.write_table(pa.table({"score": numbers}), tmp_path / "large.parquet", row_group_size=100_000)
+    before = pa.total_allocated_bytes()
+    most = 0
+    for batch in parquet_batches(tmp_path / "large.parquet", batch_rows=100_000):
+        assert len(batch)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < numbers.nbytes / 2
 
 
 def test_a_bad_json_line_is_named(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def _sorted(tables: list[pa.Table]) -> pa.Table:
 
 def _tables(paths: list[Path], columns: list[str] | None = None) -> Iterator[pa.Table]:
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=10_000, columns=columns):
                 yield pa.Table.from_batches([batch])
 

@@ -95,7 +95,7 @@ def _parquet_rows(file: str, path: Path) -> Iterator[NumberedRow]:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(path, pre_buffer=False) as table:
             for batch in table.iter_batches(batch_size=16384):
                 names = batch.schema.names
                 columns = [column.to_pylist() for column in batch.columns]

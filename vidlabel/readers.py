@@ -48,7 +48,8 @@ def parquet_batches(
     path: Path, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # pre_buffer, which is on by default, keeps all that was read until the file is closed
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             names = None if columns is None else _known(path, columns, file.schema_arrow)
             num_rows = 0
             for batch in file.iter_batches(batch_size=batch_rows, columns=names):
