@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,17 @@ def test_a_refusal_of_us_stops_and_does_not_tell_the_key(tmp_path: Path, status:
     assert KEY not in str(caught.value)
     assert KEY not in repr(model(server))
     assert len(server.requests) < 20
+
+
+def test_a_refusal_does_not_wait_for_the_others_next_tries(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        refuses = "Said 1" in body["messages"][1]["content"]
+        return Reply(401, wait_seconds=0.3) if refuses else Reply(429, headers={"Retry-After": "50"})
+
+    started = time.monotonic()
+    with chat_server(answer) as server, pytest.raises(InputError, match="401"):
+        judged(server, answers(2), tmp_path / "j.jsonl")
+    assert time.monotonic() - started < 20
 
 
 def test_redirects_are_not_followed_with_the_key(tmp_path: Path) -> None:

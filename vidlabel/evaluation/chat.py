@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import time
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -50,6 +50,7 @@ class ChatModel:
     max_tries: int = 6
     first_wait_seconds: float = 1.0  # then twice as long each time
     key: str | None = field(default_factory=lambda: os.environ.get(KEY) or None, repr=False)
+    stop: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)  # set: no more waiting
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -74,7 +75,8 @@ class ChatModel:
             except _AgainError as error:
                 if attempt == self.max_tries:
                     raise NoReplyError(f"{error}, {attempt} times") from error
-                time.sleep(min(_LONGEST_WAIT, wait if error.wait_seconds is None else error.wait_seconds))
+                if self.stop.wait(min(_LONGEST_WAIT, wait if error.wait_seconds is None else error.wait_seconds)):
+                    raise NoReplyError("stopped") from error
                 wait *= 2
         raise AssertionError("unreachable: the last attempt returns or raises")
 

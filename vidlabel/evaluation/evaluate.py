@@ -70,7 +70,13 @@ def evaluate(options: EvalOptions) -> Evaluated:
     judged = None
     if chat is not None and options.judge is not None:
         store = options.beside("judgements.jsonl")
-        judged = judge(measured.answers, chat, store, concurrency=options.judge.concurrency)
+        judged = judge(
+            measured.answers,
+            chat,
+            store,
+            concurrency=options.judge.concurrency,
+            log_format=options.asking.log_format,
+        )
     results = Results(
         settings=_settings(options),
         num_examples=measured.num_examples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from vidlabel.evaluation.answered import Answered
 from vidlabel.evaluation.chat import ChatModel, NoReplyError
 from vidlabel.evaluation.verdicts import KINDS, Kind, Verdict, prompt_for, read_verdict
 from vidlabel.jsonl import json_line
+from vidlabel.progress import LINE_SECONDS, LogFormat, say
 
 logger = logging.getLogger(__name__)
 
@@ -52,30 +54,28 @@ class _Case:
     answers: tuple[Answered, ...]
 
 
-def judge(answers: Sequence[Answered], model: ChatModel, store: Path, *, concurrency: int = 4) -> Judged:
+def judge(
+    answers: Sequence[Answered],
+    model: ChatModel,
+    store: Path,
+    *,
+    concurrency: int = 4,
+    log_format: LogFormat = "text",
+) -> Judged:
     """Of the answers to questions; captions have no right answer. InputError when the endpoint refuses us."""
     cases, num_unpaired = _cases([answer for answer in answers if answer.task == "qa"], model.model)
     known = _stored(store)
     waiting = [case for case in cases if case.key not in known]
     num_bad, reasons = 0, dict[str, int]()
-    with store.open("a", encoding="utf-8") as stream, ThreadPoolExecutor(concurrency) as pool:
-        futures = {pool.submit(_ask, model, case): case for case in waiting}
-        try:
-            for future in as_completed(futures):
-                case = futures[future]
-                try:
-                    verdict = future.result()
-                except NoReplyError as error:
-                    reasons[str(error)] = reasons.get(str(error), 0) + 1
-                    continue
-                if verdict is None:
-                    num_bad += 1
-                else:
-                    known[case.key] = verdict
-                    _keep(stream, case, verdict, model.model)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with store.open("a", encoding="utf-8") as stream:
+        for case, verdict in _asked(waiting, model, concurrency, log_format):
+            if isinstance(verdict, NoReplyError):
+                reasons[str(verdict)] = reasons.get(str(verdict), 0) + 1
+            elif verdict is None:
+                num_bad += 1
+            else:
+                known[case.key] = verdict
+                _keep(stream, case, verdict, model.model)
     for reason, count in reasons.items():
         logger.warning("%d answers were not judged: %s; the same command asks again", count, reason)
     found: dict[str, list[Verdict]] = {
@@ -83,6 +83,26 @@ def judge(answers: Sequence[Answered], model: ChatModel, store: Path, *, concurr
     }
     parts = {kind: _part(verdicts) for kind, verdicts in found.items() if verdicts}
     return Judged(model.model, parts, num_bad, sum(reasons.values()), num_unpaired, reasons)
+
+
+def _asked(
+    cases: Sequence[_Case], model: ChatModel, concurrency: int, log_format: LogFormat
+) -> Iterator[tuple[_Case, Verdict | NoReplyError | None]]:
+    """In the order in which the judge replies; None where a reply cannot be read."""
+    told = time.monotonic()
+    with ThreadPoolExecutor(concurrency) as pool:
+        futures = {pool.submit(_ask, model, case): case for case in cases}
+        try:
+            for number, future in enumerate(as_completed(futures)):
+                if time.monotonic() - told >= LINE_SECONDS:
+                    told = time.monotonic()
+                    fields = {"event": "judging", "judged": number, "total": len(cases)}
+                    say(f"{number} of {len(cases)} answers judged", fields, log_format)
+                yield futures[future], future.result()
+        except BaseException:  # a refusal of us, or Ctrl-C: what is under way need not wait for its next try
+            model.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _cases(answers: Sequence[Answered], model: str) -> tuple[list[_Case], int]:
@@ -102,11 +122,14 @@ def _case(kind: Kind, answers: tuple[Answered, ...], model: str) -> _Case:
     return _Case(stable_id(model, kind, *prompt_for(kind, answers)), kind, answers)
 
 
-def _ask(model: ChatModel, case: _Case) -> Verdict | None:
-    for _ in range(_BAD_TRIES):
-        verdict = read_verdict(case.kind, model.ask(*prompt_for(case.kind, case.answers)))
-        if verdict is not None:
-            return verdict
+def _ask(model: ChatModel, case: _Case) -> Verdict | NoReplyError | None:
+    try:
+        for _ in range(_BAD_TRIES):
+            verdict = read_verdict(case.kind, model.ask(*prompt_for(case.kind, case.answers)))
+            if verdict is not None:
+                return verdict
+    except NoReplyError as error:
+        return error
     return None
 
 

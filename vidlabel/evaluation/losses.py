@@ -64,8 +64,16 @@ class Scorer:
         self.model, self.tokenizer = model.eval(), tokenizer
 
     def answer(self, clips: Iterable[AskedClip]) -> Iterator[Answer]:
+        import torch
+
+        from vidlabel.models.minigpt4_video.answers import failed
+
         for clip in clips:
-            yield from self._of_clip(clip)
+            try:
+                found = list(self._of_clip(clip))
+            except torch.OutOfMemoryError:
+                found = [failed(clip, one, "out of memory while its right answers were read") for one in clip.questions]
+            yield from found
 
     def _of_clip(self, clip: AskedClip) -> Iterator[Answer]:
         import torch
