@@ -27,7 +27,8 @@ from vidlabel.asking import Asking
 from vidlabel.config import Settings
 from vidlabel.data import Span, Video, stable_id
 from vidlabel.labels import LABEL_SCHEMA, PART_SCHEMA
-from vidlabel.outputs import OutputInfo, parse_output
+from vidlabel.output_info import OutputInfo
+from vidlabel.outputs import parse_output
 from vidlabel.plan import failed_id, label_id_of
 from vidlabel.prompts import load_pool
 

@@ -11,6 +11,8 @@ from threading import Thread
 
 import pytest
 
+from tests.stores import S3
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SVT_LOG", "0")
 
@@ -21,6 +23,17 @@ def numbered_mp4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.make_videos import numbered_frames, write_video
 
     return write_video(tmp_path_factory.mktemp("videos") / "numbered.mp4", numbered_frames(100))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 server for all tests, for it takes seconds to start; each takes a bucket of its own."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    server = S3()
+    server.start()
+    yield server
+    server.stop()
 
 
 @dataclass

@@ -18,7 +18,8 @@ from vidlabel.cli_labels import register
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line
 from vidlabel.labels import LABEL_SCHEMA, labels_table
-from vidlabel.outputs import OutputInfo, parse_output
+from vidlabel.output_info import OutputInfo
+from vidlabel.outputs import parse_output
 
 INFO = OutputInfo(SETTINGS.to_json(), frozenset({"video0009"}), {"score": "float"}, has_spans=True)
 Row = Mapping[str, Any]

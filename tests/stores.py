@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 
 @dataclass
@@ -94,29 +95,52 @@ def web_server() -> Iterator[WebServer]:
         server.server_close()
 
 
-@contextmanager
-def s3_server(bucket: str) -> Iterator[Any]:
-    """An S3 server with an empty bucket, found through the environment as a user's would be; gives the file system."""
-    import fsspec
-    from moto.server import ThreadedMotoServer
+@dataclass
+class S3:
+    """A server that can go away and come back with all that it has."""
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    with environment(settings):
-        files = fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
-        files.mkdir(bucket)
-        try:
+    port: int = 0
+    server: Any = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_MAX_ATTEMPTS": "1",  # what is tried again is tried by us
+        }
+
+    def start(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
+        self.server.start()
+        self.port = self.server.get_host_and_port()[1]
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def check_credentials(self, check: bool) -> None:
+        """Whether it refuses who is not known to it, which is everybody."""
+        address = f"http://127.0.0.1:{self.port}/moto-api/reset-auth"
+        headers = {"Content-Type": "text/plain"}
+        with urlopen(Request(address, b"0" if check else b"inf", headers, method="POST")):
+            pass
+
+    @contextmanager
+    def bucket(self, name: str) -> Iterator[Any]:
+        """Empty, found through the environment as a user's would be; gives the file system."""
+        import fsspec
+
+        with environment(self.environment):
+            files = fsspec.filesystem("s3", use_listings_cache=False)
+            if files.exists(name):
+                files.rm(name, recursive=True)
+            files.mkdir(name)
             yield files
-        finally:
-            server.stop()
 
 
 @contextmanager

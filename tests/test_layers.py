@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "vidlabel"
 # from the ground up; a module may import from its own row (without a circle) and from the rows above it in this list
 LAYERS = [
     {"vidlabel", "vidlabel.errors", "vidlabel.data", "vidlabel.atomic", "vidlabel.times", "vidlabel.cue_files",
-     "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.shard", "vidlabel.csv_cells"},
+     "vidlabel.cores", "vidlabel.remote", "vidlabel.remote_cache", "vidlabel.remote_file", "vidlabel.store",
+     "vidlabel.store_lock", "vidlabel.shard", "vidlabel.csv_cells"},
     {"vidlabel.config", "vidlabel.columns", "vidlabel.captioner", "vidlabel.reference_sampling", "vidlabel.quality",
      "vidlabel.signals.table", "vidlabel.where", "vidlabel.embedding"},
     {"vidlabel.decoders", "vidlabel.prompts", "vidlabel.rewording", "vidlabel.rewriting", "vidlabel.asking",
@@ -22,8 +23,10 @@ LAYERS = [
      "vidlabel.survey", "vidlabel.inputs",
      "vidlabel.rolling_cues",
      "vidlabel.subtitles", "vidlabel.summary", "vidlabel.jsonl", "vidlabel.failures", "vidlabel.lock",
-     "vidlabel.outputs", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume", "vidlabel.duplicates",
-     "vidlabel.embeddings", "vidlabel.merge", "vidlabel.gather", "vidlabel.skips", "vidlabel.skip_merge"},
+     "vidlabel.outputs", "vidlabel.output_info", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume",
+     "vidlabel.duplicates",
+     "vidlabel.embeddings", "vidlabel.merge", "vidlabel.gather", "vidlabel.skips", "vidlabel.skip_merge",
+     "vidlabel.working_copy", "vidlabel.place", "vidlabel.store_place", "vidlabel.store_keeper"},
     {"vidlabel.tables"},
     {"vidlabel.dedup"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",
@@ -38,7 +41,7 @@ LAYERS = [
     {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling", "vidlabel.selecting",
      "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export"},
     {"vidlabel.evaluation"},
-    {"vidlabel.cli_options", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
+    {"vidlabel.cli_options", "vidlabel.cli_paths", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
      "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
      "vidlabel.cli_dedup", "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip

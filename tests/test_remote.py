@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.runs import folder_of_videos, rows
-from tests.stores import WebServer, cache_in, s3_server, web_server
+from tests.stores import S3, WebServer, cache_in, web_server
 from tests.test_cli import run
 from vidlabel.decoders.probing import probe
 from vidlabel.errors import InputError, VideoError
 from vidlabel.manifest import read_inputs
-from vidlabel.remote import RemoteFile, check_url, join_url, read_range, remote_info
+from vidlabel.remote import check_url, join_url, read_range, remote_info
 from vidlabel.remote_cache import local_file, open_copy
+from vidlabel.remote_file import RemoteFile
 
 NAMES = [f"video{number:03}.mp4" for number in range(3)]
 WORDS = "1\n00:00:00,000 --> 00:00:02,000\nhello there\n"
@@ -170,9 +171,8 @@ def test_the_cache_keeps_to_its_size_and_to_the_files_as_they_are(web: WebServer
         assert not list(folder.glob(".*.tmp"))
 
 
-def test_a_bucket_is_a_folder(videos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("moto")
-    with cache_in(tmp_path / "cache"), s3_server("films") as store:
+def test_a_bucket_is_a_folder(s3: S3, videos: Path, tmp_path: Path) -> None:
+    with cache_in(tmp_path / "cache"), s3.bucket("films") as store:
         for path in videos.iterdir():
             store.pipe(f"films/raw/{path.name}", path.read_bytes())
         store.pipe("films/raw/.hidden.mp4", b"x")

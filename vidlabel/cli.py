@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -200,7 +199,7 @@ def qa(
 @app.command(epilog="Example: vidlabel split examples/videos --out clips.parquet")
 def split(
     inputs: o.Inputs,
-    out: Annotated[Path, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl.")],
+    out: Annotated[str, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl; local or s3:// gs://.")],
     root: o.Root = None,
     manifest_format: o.ManifestFormatOption = "auto",
     video_root: o.VideoRoot = None,
@@ -224,7 +223,8 @@ def split(
     limits = Limits(workers or available_cores(), video_timeout, worker_memory)
     job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
     videos = list(read_videos(inputs, root, manifest_format, video_root))  # split holds all clips until it writes
-    _finish(split_videos(videos, job), out, job.output.failures, log_format)
+    output = job.output
+    _finish(split_videos(videos, job), out, output.named(output.failures), log_format)
 
 
 register(app)  # filter, check, stats
@@ -271,14 +271,15 @@ def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
         done, given_up = f"{summary.num_done_before} done", f"{summary.num_given_up} given up"
         typer.echo(f"{summary.num_left} videos to label, {done}, {given_up}{skipped}")
         return
-    _finish(summary, typed.out, parse_output(typed.out).failures, typed.log_format)
+    output = parse_output(typed.out)
+    _finish(summary, typed.out, output.named(output.failures), typed.log_format)
 
 
-def _finish(summary: Summary, out: Path, failures: Path, log_format: LogFormat) -> None:
+def _finish(summary: Summary, out: str, failures: str, log_format: LogFormat) -> None:
     """The closing lines and the exit code."""
     from vidlabel.progress import say
 
-    say(summary.to_text(labels=str(out), failures=str(failures)), summary.to_fields(), log_format)
+    say(summary.to_text(labels=out, failures=failures), summary.to_fields(), log_format)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidlabel.cli_paths import local_path
 from vidlabel.cores import available_cores
 
 
@@ -25,7 +26,15 @@ def dedup_command(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The labels that stay: .parquet, .jsonl, .csv, .tsv or a folder.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="The labels that stay: .parquet, .jsonl, .csv, .tsv or a folder.",
+            parser=local_path,
+            metavar="PATH",
+        ),
+    ],
     features: Annotated[
         list[Path] | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vidlabel import cli_options as o
+from vidlabel.cli_paths import local_path
 from vidlabel.errors import InputError
 
 Data = Annotated[
@@ -33,7 +34,15 @@ def register(app: typer.Typer) -> None:
 
 
 def eval_command(
-    out: Annotated[Path, typer.Option("--out", help="results.json; what it is made from is kept beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="results.json; what it is made from is kept beside it.",
+            parser=local_path,
+            metavar="PATH",
+        ),
+    ],
     data: Data = None,
     model: Annotated[
         str | None, typer.Option("--model", help="A preset or a model folder, to be asked.", show_default=False)

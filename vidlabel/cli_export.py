@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vidlabel import cli_options as o
+from vidlabel.cli_paths import local_path
 from vidlabel.cores import available_cores
 from vidlabel.errors import InputError
 
@@ -23,6 +24,7 @@ def export_command(
         Path | None,
         typer.Argument(
             metavar="LABELS",
+            parser=local_path,
             help="A .parquet, .jsonl, .csv or .tsv file, or a folder of parquet files; of vidlabel or of another tool.",
             show_default=False,
         ),
@@ -30,7 +32,13 @@ def export_command(
     to: Annotated[str | None, typer.Option("--to", help="The format; --list has all.", show_default=False)] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The folder of the data set; the same command completes it.", show_default=False),
+        typer.Option(
+            "--out",
+            help="The folder of the data set; the same command completes it.",
+            show_default=False,
+            parser=local_path,
+            metavar="PATH",
+        ),
     ] = None,
     list_formats: Annotated[
         bool, typer.Option("--list", help="Show each format, who reads it, what it needs.")

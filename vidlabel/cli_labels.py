@@ -7,18 +7,28 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidlabel.cli_paths import local_path
 from vidlabel.cores import available_cores
 
 Labels = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
+        parser=local_path,
         help="A .parquet, .jsonl, .csv or .tsv file, or a folder of parquet files; of vidlabel, or of another tool "
         "with a caption column, or question and answer.",
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="The new file or folder, in any of these forms.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="The new file or folder, in any of these forms.",
+        parser=local_path,
+        metavar="PATH",
+    ),
+]
 TextColumn = Annotated[
     str | None,
     typer.Option("--text-column", help="The column that holds the texts, where it is not called caption or answer."),

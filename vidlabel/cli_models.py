@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidlabel.cli_paths import local_path
 from vidlabel.errors import InputError
 
 models_app = typer.Typer(no_args_is_help=True, help="Model weights: list, fetch, check, convert.")
@@ -76,7 +77,15 @@ def models_check(
 
 @models_app.command("convert", epilog="Example: vidlabel models convert tests/data/golden/llama_small --out my-model")
 def models_convert(
-    out: Annotated[Path, typer.Option("--out", help="The new model folder.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="The new model folder.",
+            parser=local_path,
+            metavar="PATH",
+        ),
+    ],
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME|DIR]", help="A pulled preset, or a folder with the three sources.")
     ] = None,

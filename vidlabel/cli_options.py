@@ -34,7 +34,10 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="labels.parquet, labels.jsonl, or a folder of parquet files.")]
+Out = Annotated[
+    str,
+    typer.Option("--out", help="labels.parquet, labels.jsonl, or a folder of parquet files; local or s3:// gs://."),
+]
 Root = Annotated[
     str | None,
     typer.Option("--root", help="Paths of manifests are relative to this folder (or URL) and may not leave it."),

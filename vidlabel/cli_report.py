@@ -10,6 +10,7 @@ import typer
 
 from vidlabel.cli_labels import Labels, TextColumn
 from vidlabel.cli_options import LIMITS, VideoTimeout, WorkerMemory, Workers
+from vidlabel.cli_paths import local_path
 from vidlabel.config import Limits
 from vidlabel.cores import available_cores
 
@@ -39,9 +40,20 @@ def register(app: typer.Typer) -> None:
 
 def report_command(
     labels: Labels,
-    out: Annotated[Path, typer.Option("--out", help="The page, report.html; contact sheets are kept beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="The page, report.html; contact sheets are kept beside it.", parser=local_path, metavar="PATH"
+        ),
+    ],
     compare: Annotated[
-        Path | None, typer.Option("--compare", help="A second file of labels, to be shown beside the first.")
+        Path | None,
+        typer.Option(
+            "--compare",
+            help="A second file of labels, to be shown beside the first.",
+            parser=local_path,
+            metavar="PATH",
+        ),
     ] = None,
     root: Root = None,
     sample: Sample = 200,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vidlabel.cli_options import LogFormatOption, ManifestFormatOption, Root, VideoRoot
+from vidlabel.cli_paths import local_path
 
 STAGE_HELP = (
     "align: images or single frames with captions, the projection learns; pretrain: videos with captions, LoRA too; "
@@ -35,7 +36,15 @@ def train_command(
         Paths,
         _option("--data", help="Labels, manifests with caption or question and answer, folders of pairs; repeatable."),
     ],
-    out: Annotated[Path, _option("--out", help="The new model folder.")],
+    out: Annotated[
+        Path,
+        _option(
+            "--out",
+            help="The new model folder.",
+            parser=local_path,
+            metavar="PATH",
+        ),
+    ],
     start: Annotated[str | None, _option("--from", metavar="PRESET|DIR", help="What to begin with.")] = None,
     vision: Annotated[
         Path | None, _option("--vision", help="In place of --from: eva_vit_g.pth, with --language-model.")

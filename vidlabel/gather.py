@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from vidlabel.atomic import remove_leftovers, write_whole
@@ -21,10 +22,10 @@ from vidlabel.errors import InputError, LockedError
 from vidlabel.failures import FailureLog
 from vidlabel.lock import locked
 from vidlabel.merge import merge
+from vidlabel.output_info import OutputInfo
 from vidlabel.outputs import (
     WORK_FILES,
     Output,
-    OutputInfo,
     begin_work,
     discard_work,
     is_replacing,
@@ -80,7 +81,7 @@ def gather(output: Output, settings: Settings) -> tuple[Shard, ...]:
             _publish_failures(whole, [output])
             assert output.shard is not None
             count = output.shard.count
-            shards = [Output(whole.path, whole.kind, Shard(number, count)) for number in range(1, count + 1)]
+            shards = [replace(whole, shard=Shard(number, count)) for number in range(1, count + 1)]
             missing = tuple(shard.shard for shard in shards if shard.shard and not _done_file(shard).exists())
             if missing:
                 return missing

@@ -18,7 +18,7 @@ class LabelOptions:
 
     task: Task
     inputs: list[str]
-    out: Path
+    out: str
     root: str | None
     manifest_format: ManifestFormat
     video_root: Path | None

@@ -26,7 +26,8 @@ from vidlabel.embeddings import merge_embeddings
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line, json_lines, read_lines, widen_kinds
 from vidlabel.labels import LABEL_SCHEMA
-from vidlabel.outputs import Output, OutputInfo, label_files, read_info
+from vidlabel.output_info import OutputInfo
+from vidlabel.outputs import Output, label_files, read_info
 from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
 from vidlabel.quality import Repeats
 from vidlabel.readers import parquet_batches, stored_batches

@@ -8,8 +8,8 @@ killed between the two leaves a side file that is true of the labels and of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -19,15 +19,20 @@ import pyarrow.parquet as pq
 
 import vidlabel
 from vidlabel.atomic import remove_leftovers, write_whole
-from vidlabel.columns import Kinds, kind_of_type
+from vidlabel.columns import kind_of_type
 from vidlabel.config import Settings
+from vidlabel.data import stable_id
 from vidlabel.errors import InputError
-from vidlabel.labels import LABEL_SCHEMA, escape_name, unescape_name
+from vidlabel.labels import LABEL_SCHEMA
+from vidlabel.output_info import OutputInfo
+from vidlabel.remote import is_url, name_of
+from vidlabel.remote_cache import cache_folder
 from vidlabel.shard import Shard, shard_of_folder
+from vidlabel.store import check_output_url
 
-STEPS = "vidlabel.steps"  # what filter and check did to a file, in order, as JSON
 # what a run keeps in its work folder to go on from
 WORK_FILES = ("part-*", "scenes-*", "speech-*", "embeddings-*", "skipped-*")
+Kind = Literal["parquet", "jsonl", "folder"]
 _WAY_OUT = "use --overwrite to make it anew, or another --out"
 _RESTORE = "restore it, or use --overwrite"
 
@@ -37,8 +42,19 @@ class Output:
     """The place that `--out` names; for one shard of it, with a work folder and a failures file of its own."""
 
     path: Path
-    kind: Literal["parquet", "jsonl", "folder"]
+    kind: Kind
     shard: Shard | None = None
+    url: str | None = None  # on a store; `path` is then in the local folder that stands for the one there
+
+    @property
+    def name(self) -> str:
+        return self.url or str(self.path)
+
+    def named(self, path: Path) -> str:
+        """A file beside the labels, as messages are to say it."""
+        if self.url is None:
+            return str(path)
+        return f"{self.url.rpartition('/')[0]}/{path.relative_to(self.path.parent).as_posix()}"
 
     @property
     def whole(self) -> Output:
@@ -85,6 +101,11 @@ class Output:
 
 
 def parse_output(out: str | Path) -> Output:
+    if isinstance(out, str) and is_url(out):
+        suffix = Path(name_of(out)).suffix
+        if suffix not in ("", ".parquet", ".jsonl"):
+            raise InputError(_no_output(out))
+        return on_store(out, "folder" if not suffix else "parquet" if suffix == ".parquet" else "jsonl")
     path = Path(out)
     if path.is_symlink():
         path = path.resolve()  # what it points to is replaced, not the link
@@ -95,71 +116,23 @@ def parse_output(out: str | Path) -> Output:
     if path.suffix == ".jsonl":
         return Output(path, "jsonl")
     if path.suffix or path.exists() or not path.name:
-        raise InputError(f"{out}: labels are in a .parquet file, a .jsonl file or a folder, whose name has no suffix")
+        raise InputError(_no_output(out))
     return Output(path, "folder")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputInfo:
-    """What is known of a set of labels as a whole."""
+def on_store(url: str, kind: Kind) -> Output:
+    check_output_url(url)
+    return Output(work_place(url) / name_of(url), kind, url=url)
 
-    settings_json: str
-    incomplete_videos: frozenset[str] = frozenset()  # with rows, but a run ended before all of theirs were made
-    kinds: Kinds = field(default_factory=dict, hash=False)  # of the manifest's own columns
-    has_spans: bool = (
-        False  # some rows are of spans that a manifest named: rows do not tell that a video is wholly done
-    )
-    version: str = field(default=vidlabel.__version__, compare=False)  # of the last vidlabel that wrote it
-    is_reworked: bool = False  # by `filter` or `check`: rows that a run made may be missing
 
-    def to_metadata(self) -> dict[str, str]:
-        """As parquet metadata."""
-        return {
-            "vidlabel.settings": self.settings_json,
-            "vidlabel.version": self.version,
-            "vidlabel.incomplete_videos": json.dumps(self._escaped_videos()),
-            "vidlabel.extra_kinds": json.dumps(self.kinds),
-            "vidlabel.has_spans": json.dumps(self.has_spans),
-        }
+def work_place(url: str, shard: Shard | None = None) -> Path:
+    """The local folder where a run works whose output is on a store; each shard has its own."""
+    name = stable_id(url) if shard is None else f"{stable_id(url)}-{shard.folder_name}"
+    return cache_folder() / "outputs" / name
 
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> OutputInfo:
-        settings_json = metadata[b"vidlabel.settings"].decode()
-        json.loads(settings_json)
-        return cls(
-            settings_json=settings_json,
-            incomplete_videos=_unescaped(json.loads(metadata.get(b"vidlabel.incomplete_videos", b"[]"))),
-            kinds=json.loads(metadata.get(b"vidlabel.extra_kinds", b"{}")),
-            has_spans=json.loads(metadata.get(b"vidlabel.has_spans", b"false")),
-            version=metadata[b"vidlabel.version"].decode(),
-            is_reworked=bool(json.loads(metadata.get(STEPS.encode(), b"[]"))),
-        )
 
-    def to_json(self) -> str:
-        """As a side file."""
-        values = {
-            "settings": json.loads(self.settings_json),
-            "version": self.version,
-            "incomplete_videos": self._escaped_videos(),
-            "extra_kinds": self.kinds,
-            "has_spans": self.has_spans,
-        }
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> OutputInfo:
-        values = json.loads(text)
-        return cls(
-            settings_json=json.dumps(values["settings"], sort_keys=True, ensure_ascii=False),
-            incomplete_videos=_unescaped(values["incomplete_videos"]),
-            kinds=dict(values["extra_kinds"]),
-            has_spans=values["has_spans"],
-            version=values["version"],
-            is_reworked=bool(values.get(STEPS.removeprefix("vidlabel."))),
-        )
-
-    def _escaped_videos(self) -> list[str]:
-        return sorted(escape_name(video_id) for video_id in self.incomplete_videos)
+def _no_output(out: object) -> str:
+    return f"{out}: labels are in a .parquet file, a .jsonl file or a folder, whose name has no suffix"
 
 
 def read_info(output: Output) -> OutputInfo | None:
@@ -233,9 +206,10 @@ def is_replacing(output: Output) -> bool:
 
 
 def remove_work(output: Output) -> None:
-    """Removes what a run keeps in the work folder, parts too. The lock file goes with the lock."""
+    """Removes what a run keeps in the work folder, parts too. The lock file goes with the lock. `run.json` first: after
+    a kill in here no run shall believe that what was just made is still to be replaced."""
     remove_leftovers(output.work)
-    for pattern in (*WORK_FILES, "run.json"):
+    for pattern in ("run.json", *WORK_FILES):
         for path in output.work.glob(pattern):
             path.unlink()
 
@@ -280,7 +254,3 @@ def _note_added_columns(info: OutputInfo, schema: pa.Schema) -> None:
     for name in schema.names:
         if name not in LABEL_SCHEMA.names and name not in info.kinds:
             info.kinds[name] = kind_of_type(schema.field(name).type)
-
-
-def _unescaped(video_ids: Iterable[str]) -> frozenset[str]:
-    return frozenset(unescape_name(video_id) for video_id in video_ids)

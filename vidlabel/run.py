@@ -17,7 +17,7 @@ from vidlabel.executors.follow_ups import WithFollowUps
 from vidlabel.executors.local import LocalFeed
 from vidlabel.executors.speech import SpeechStage
 from vidlabel.failures import FailureLog
-from vidlabel.gather import gather, held, mark_done
+from vidlabel.gather import mark_done
 from vidlabel.ledger import Ledger
 from vidlabel.max_failures import FailureWatch, MaxFailures
 from vidlabel.merge import merge
@@ -25,6 +25,7 @@ from vidlabel.metrics import Counts, Metrics
 from vidlabel.outputs import Output, begin_work, remove_work
 from vidlabel.parts import part_writer
 from vidlabel.pipeline import Stages
+from vidlabel.place import Place, place_of
 from vidlabel.plan import Pending, RetryPolicy, Share, Videos, make_plan
 from vidlabel.progress import LogFormat, Progress
 from vidlabel.prompts import Pool
@@ -36,6 +37,7 @@ from vidlabel.skip_merge import merge_skipped
 from vidlabel.skips import skip_writer
 from vidlabel.speech.cache import SpeechCache
 from vidlabel.stop import Stop
+from vidlabel.store_lock import LockTimes
 from vidlabel.summary import Summary
 
 
@@ -59,6 +61,7 @@ class Job:
     max_failures: MaxFailures | None = None
     metrics_file: Path | None = None
     selection: Selection = EVERYTHING
+    store_times: LockTimes = field(default_factory=LockTimes)  # for an output on an object store
 
     @property
     def asking(self) -> Asking:
@@ -68,24 +71,29 @@ class Job:
 def run(videos: Videos, job: Job) -> Summary:
     """Label what is not labelled yet. Raises InputError and LockedError; any other error is a bug or a broken machine,
     and what was labelled before it is saved."""
-    shard = job.output.shard
-    if shard is not None:
-        videos = Share(videos, shard)
+    if job.output.shard is not None:
+        videos = Share(videos, job.output.shard)
+    with place_of(job.output, job.store_times) as place:
+        return _run_at(place, videos, replace(job, output=place.output))
+
+
+def _run_at(place: Place, videos: Videos, job: Job) -> Summary:
     where = job.selection.text
-    with held(job.output, job.settings, overwrite=job.overwrite, dry_run=job.dry_run, where=where) as replacing:
+    with place.held(job.settings, overwrite=job.overwrite, dry_run=job.dry_run, where=where) as replacing:
         existing = read_existing(job.output, replacing=replacing)
         check_settings(job.output, existing, job.settings)
         if job.limits.embeddings:
             check_embeddings(job.output, existing, job.settings.answers, replacing=replacing)
-        metrics = Metrics(None if job.dry_run else job.metrics_file, output=str(job.output.path))
+        metrics = Metrics(None if job.dry_run else job.metrics_file, output=job.output.name)
         with metrics, FailureLog(job.output.failures) as failures:
-            summary = _run(videos, job, existing, failures, metrics, replacing=replacing)
-    if shard is None or job.dry_run or summary.signal_number is not None:
+            summary = _run(place, videos, job, existing, failures, metrics, replacing=replacing)
+    if job.output.shard is None or job.dry_run or summary.signal_number is not None:
         return summary
-    return replace(summary, shards_left=tuple(map(str, gather(job.output, job.settings))))
+    return replace(summary, shards_left=tuple(map(str, place.gather(job.settings))))
 
 
 def _run(
+    place: Place,
     videos: Videos,
     job: Job,
     existing: Existing,
@@ -103,16 +111,19 @@ def _run(
         left, given_up = len(plan.pending), plan.num_given_up
         return Summary(plan.num_done, num_left=left, num_given_up=given_up, num_skipped_before=num_rejected)
     begin_work(job.output, job.settings, replaces=replacing)
+    place.save()
     stop, watch = Stop(time_budget_seconds=job.limits.time_budget_seconds), FailureWatch(job.max_failures)
     started = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(stop)
-        ledger = _open_ledger(stack, job, existing, failures, policy, stop, watch)
+        ledger = _open_ledger(stack, place, job, existing, failures, policy, stop, watch)
         ledger.never_opened(plan.rejected)
         waited = _execute(plan.pending.first(job.limit), ledger, job, metrics)
     if stop.signal_number is None:
         has_spans = existing.has_spans or plan.has_spans
         incomplete = _incomplete(existing, ledger)
+        failures.flush()
+        place.save()
         if job.output.shard is not None:
             mark_done(job.output, job.settings, incomplete, has_spans=has_spans)
         else:
@@ -129,7 +140,7 @@ def _run(
         reasons=ledger.reasons,
         num_skipped_before=plan.num_rejected_before,
         skip_reasons=ledger.skip_reasons,
-        skipped_file=str(job.output.skipped),
+        skipped_file=job.output.named(job.output.skipped),
         seconds=time.monotonic() - started,
         waited_seconds=waited,
         signal_number=stop.signal_number,
@@ -141,6 +152,7 @@ def _run(
 
 def _open_ledger(
     stack: ExitStack,
+    place: Place,
     job: Job,
     existing: Existing,
     failures: FailureLog,
@@ -152,6 +164,7 @@ def _open_ledger(
     work, seconds = job.output.work, job.limits.flush_seconds
 
     def stopping() -> bool:
+        place.check()
         failing = watch.tripped(num_failed=ledger.num_videos_failed, num_finished=ledger.num_videos)
         return failing or stop.requested()
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidlabel.atomic import whole_file
@@ -22,13 +22,15 @@ from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.failures import FailureLog
 from vidlabel.jsonl import json_line
 from vidlabel.labels import escape_name
-from vidlabel.lock import locked
-from vidlabel.outputs import Output, remove_work
+from vidlabel.outputs import Output, on_store, remove_work
 from vidlabel.pipeline import Stages
+from vidlabel.place import Place, place_of
 from vidlabel.plan import failed_id, failure_of
 from vidlabel.progress import LogFormat, Progress
+from vidlabel.remote import is_url, parent_url
 from vidlabel.scenes_cache import ScenesCache
 from vidlabel.stop import Stop
+from vidlabel.store_lock import LockTimes
 from vidlabel.summary import Summary
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -39,31 +41,43 @@ Row = Mapping[str, object]
 class SplitJob:
     """What `split` is asked to do."""
 
-    out: Path
+    out: str | Path
     settings: SceneSettings
     limits: Limits
     stages: Stages
     log_format: LogFormat = "text"
+    store_times: LockTimes = field(default_factory=LockTimes)
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in SUFFIXES or self.out.is_dir():
+        if Path(self.out).suffix not in SUFFIXES or (not is_url(str(self.out)) and Path(self.out).is_dir()):
             raise InputError(f"--out {self.out}: clips go to a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file")
 
     @property
     def output(self) -> Output:
         """For the names of its work folder and failures file."""
-        return Output(self.out, "parquet")
+        out = str(self.out)
+        return on_store(out, "parquet") if is_url(out) else Output(Path(out), "parquet")
 
 
 def split(videos: Sequence[Video], job: SplitJob) -> Summary:
     """Find the clips of all videos and write them. Raises InputError and LockedError."""
-    output = job.output
+    with place_of(job.output, job.store_times) as place, place.held_alone():
+        return _split(place, videos, job)
+
+
+def _split(place: Place, videos: Sequence[Video], job: SplitJob) -> Summary:
+    output = place.output
     found: dict[int, list[Clip]] = {}
     num_clips = 0
     reasons: Counter[str] = Counter()
     started = time.monotonic()
-    with locked(output.work), FailureLog(output.failures) as failures, ExitStack() as stack:
+    with FailureLog(output.failures) as failures, ExitStack() as stack:
         stop = stack.enter_context(Stop())
+
+        def stopping() -> bool:
+            place.check()
+            return stop.requested()
+
         cache = stack.enter_context(ScenesCache(output.work, job.settings, flush_seconds=job.limits.flush_seconds))
         progress = stack.enter_context(Progress(total_videos=len(videos), log_format=job.log_format))
         limits = job.limits
@@ -75,7 +89,7 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
                 stages=job.stages,
                 workers=workers,
                 cache=cache,
-                stopping=stop.requested,
+                stopping=stopping,
             )
             for index, result in results:
                 video = videos[index]
@@ -90,9 +104,12 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
                     num_videos=len(found) + reasons.total(), num_clips=num_clips, num_failures=reasons.total()
                 )
         if not stop.requested():
-            rows = [row for index in sorted(found) for clip in found[index] for row in _rows(clip, job.out)]
-            with whole_file(job.out) as beside:
-                _write(rows, beside, job.out.suffix)
+            folder = _folder_of(job.out)
+            rows = [row for index in sorted(found) for clip in found[index] for row in _rows(clip, folder)]
+            place.save()
+            with whole_file(output.path) as beside:
+                _write(rows, beside, output.path.suffix)
+            cache.flush()  # or its last clips would be saved after what it saved was removed
             remove_work(output)
     return Summary(
         num_videos=len(found) + reasons.total(),
@@ -104,18 +121,18 @@ def split(videos: Sequence[Video], job: SplitJob) -> Summary:
     )
 
 
-def _rows(clip: Clip, out: Path) -> Iterator[Row]:
+def _rows(clip: Clip, folder: str) -> Iterator[Row]:
     """One row a clip, or one a question where the input had questions."""
     video = clip.video
     row: dict[str, object] = {
         "id": escape_name(clip.clip_id),
-        "video": escape_name(_path_from(Path(video.location), out)),
+        "video": escape_name(_path_from(video.location, folder)),
         "video_id": escape_name(video.video_id),
         "start": clip.start_seconds,
         "end": clip.end_seconds,
     }
     if video.subtitle is not None:
-        row["subtitle"] = escape_name(_path_from(Path(video.subtitle), out))
+        row["subtitle"] = escape_name(_path_from(video.subtitle, folder))
     for question in video.questions:
         yield row | {"question": question.text, "language": question.language} | _own(question.extra, row)
     if not video.questions:
@@ -126,10 +143,13 @@ def _own(extra: Mapping[str, object], row: Row) -> dict[str, object]:
     return {name: value for name, value in extra.items() if name not in row}
 
 
-def _path_from(path: Path, out: Path) -> str:
+def _folder_of(out: str | Path) -> str:
+    return parent_url(str(out)) if is_url(str(out)) else str(Path.cwd() / Path(out).parent)
+
+
+def _path_from(location: str, folder: str) -> str:
     """Relative to the manifest where the file lies below it, so that both can be moved together."""
-    folder = Path.cwd() / out.parent
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    return location.removeprefix(f"{folder.rstrip('/')}/")
 
 
 def _write(rows: list[Row], path: Path, suffix: str) -> None:

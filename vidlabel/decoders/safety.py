@@ -13,7 +13,8 @@ import stat
 from typing import NoReturn
 
 from vidlabel.errors import VideoError
-from vidlabel.remote import RemoteFile, is_url, reads_in_ranges, remote_info
+from vidlabel.remote import is_url, reads_in_ranges, remote_info
+from vidlabel.remote_file import RemoteFile
 
 # Containers (and raw streams) with their media inside. Absent on purpose: hls, dash, concat, sdp, rtsp, image2, lavfi,
 # tee, vobsub, imf, webm_dash_manifest and whatever else opens other files or addresses.

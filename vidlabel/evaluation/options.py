@@ -61,7 +61,7 @@ class AnswerOptions:
             **own,
             task="qa",
             inputs=list(data),
-            out=out,
+            out=str(out),
             model=model,
             root=None,
             manifest_format="auto",

@@ -20,7 +20,8 @@ from vidlabel.errors import InputError
 from vidlabel.jsonl import read_lines
 from vidlabel.labels import LABEL_SCHEMA
 from vidlabel.manifest_rows import read_rows
-from vidlabel.outputs import STEPS, Output, OutputInfo, label_files, parse_output, read_info
+from vidlabel.output_info import STEPS, OutputInfo
+from vidlabel.outputs import Output, label_files, parse_output, read_info
 from vidlabel.readers import BATCH_ROWS, parquet_batches
 from vidlabel.tables.values import as_array, as_type
 

@@ -18,7 +18,8 @@ from vidlabel.atomic import whole_file, write_whole
 from vidlabel.csv_cells import guarded
 from vidlabel.errors import InputError
 from vidlabel.jsonl import json_line, json_lines
-from vidlabel.outputs import STEPS, parse_output
+from vidlabel.output_info import STEPS
+from vidlabel.outputs import parse_output
 from vidlabel.tables.reading import Form, LabelTable, Rows, form_of, open_table
 
 Step = Mapping[str, object]
