@@ -20,6 +20,7 @@ from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
 from vidlabel.cli_report import register as register_report
+from vidlabel.cli_signals import register as register_signals
 from vidlabel.cli_train import register as register_train
 from vidlabel.config import Limits
 from vidlabel.errors import InputError, LockedError, WriteError
@@ -224,7 +225,7 @@ def split(
     job = SplitJob(out, scene_settings(split, detector, min_clip, max_clip), limits, default_stages(), log_format)
     videos = list(read_videos(inputs, root, manifest_format, video_root))  # split holds all clips until it writes
     output = job.output
-    _finish(split_videos(videos, job), out, output.named(output.failures), log_format)
+    finish(split_videos(videos, job), out, output.named(output.failures), log_format)
 
 
 register(app)  # filter, check, stats
@@ -233,6 +234,7 @@ register_dedup(app)
 cli_export.register(app)
 cli_eval.register(app)
 register_train(app)
+register_signals(app)
 
 
 @prompts_app.command("list", epilog="Example: vidlabel prompts list")
@@ -272,10 +274,10 @@ def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
         typer.echo(f"{summary.num_left} videos to label, {done}, {given_up}{skipped}")
         return
     output = parse_output(typed.out)
-    _finish(summary, typed.out, output.named(output.failures), typed.log_format)
+    finish(summary, typed.out, output.named(output.failures), typed.log_format)
 
 
-def _finish(summary: Summary, out: str, failures: str, log_format: LogFormat) -> None:
+def finish(summary: Summary, out: str, failures: str, log_format: LogFormat) -> None:
     """The closing lines and the exit code."""
     from vidlabel.progress import say
 

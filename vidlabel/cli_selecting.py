@@ -11,7 +11,8 @@ SignalsOption = Annotated[
     typer.Option(
         "--signals",
         metavar="NAMES",
-        help="Measure these of every clip, joined by commas, or all of them: a column each (vidlabel signals --help).",
+        help="Measure these of every clip, joined by commas, pixels (all that need no extra) or all: a column each. "
+        "vidlabel signals --list says what there is.",
         show_default=False,
     ),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
 import sys
@@ -26,6 +25,7 @@ from vidlabel.config import (
 )
 from vidlabel.cores import available_cores
 from vidlabel.data import Video
+from vidlabel.decoders.decord import check_decoder
 from vidlabel.detectors import check_detectors
 from vidlabel.errors import InputError
 from vidlabel.executors.choice import Cluster, executor_for, takes_ray
@@ -44,6 +44,7 @@ from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
 from vidlabel.selecting import select
 from vidlabel.shard import parse_shard
+from vidlabel.signals.text import check_signals_installed
 from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
 
@@ -81,8 +82,7 @@ def _label(
 ) -> Summary:
     spec = resolve(options.model)
     device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch, cluster=cluster)
-    if options.decoder == "decord" and importlib.util.find_spec("decord") is None:
-        raise InputError("--decoder decord needs the decord package: pip install decord, or take --decoder pyav")
+    check_decoder(options.decoder)
     check_quantize(spec, options.quantize)
     grounding = _grounding(options, spec)
     limits = _limits(options, spec, available_cores() if cluster is None else cluster.num_cpus)
@@ -94,6 +94,7 @@ def _label(
     if videos is None:
         videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     selection, signals = select(options.where, options.signals, videos)
+    check_signals_installed(signals)
     most_from_manifest = videos.most_questions if options.task == "qa" else 0
     asking = _asking(options, spec, dtype, grounding, from_manifest=most_from_manifest > 0).measuring(signals)
     settings = asking.settings

@@ -8,7 +8,7 @@ The flag `duplicate` is the one thing of old rows that changes: it is counted ov
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def merge(
     num_new = sum(int(mask.sum()) for mask in masks)
     if replacing or old != info or num_new:  # else not a byte would change, and a large file is not copied for nothing
         repeats = _repeats(output if old else None, paths, masks)
-        chunks = (_finished(chunk, kinds, repeats) for chunk in _chunks(paths, masks, chunk_rows))
+        chunks = (_finished(chunk, kinds, repeats, output.columns) for chunk in _chunks(paths, masks, chunk_rows))
         write = {"parquet": _write_parquet, "jsonl": _write_jsonl, "folder": _write_folder}[output.kind]
         write(output, old, info, chunks, repeats)
     merge_embeddings(output, replacing=replacing)
@@ -77,10 +77,10 @@ def merge(
 def _write_parquet(
     output: Output, old: OutputInfo | None, info: OutputInfo, chunks: Iterator[pa.Table], repeats: Repeats
 ) -> None:
-    schema = _schema(info.kinds).with_metadata(info.to_metadata())
+    schema = _schema(info.kinds, output.columns).with_metadata(info.to_metadata())
     with whole_file(output.path) as beside, _parquet_writer(beside, schema) as writer:
         for path in label_files(output) if old else ():
-            _copy(path, writer, info.kinds, repeats)
+            _copy(path, writer, info.kinds, repeats, output.columns)
         for chunk in chunks:
             _write_table(writer, chunk)
 
@@ -97,7 +97,7 @@ def _write_jsonl(
             as_it_is = old is not None and old.kinds == info.kinds
             if new_flags != (flags or []):
                 row["flags"], line = new_flags, json_line({**row, "flags": new_flags}).encode()
-            file.write(line if as_it_is else json_line(_widened(row, info.kinds)).encode())
+            file.write(line if as_it_is else json_line(_widened(row, info.kinds, output.columns)).encode())
         for chunk in chunks:
             for batch in chunk.to_batches(max_chunksize=10_000):
                 file.write(json_lines(batch).encode())
@@ -111,13 +111,13 @@ def _write_folder(
     still has new rows to merge and comes by here again."""
     output.path.mkdir(parents=True, exist_ok=True)
     write_whole(output.side_file, info.to_json())
-    schema = _schema(info.kinds)
+    schema = _schema(info.kinds, output.columns)
     own = schema.with_metadata({name: info.to_metadata()[name] for name in ("vidlabel.settings", "vidlabel.version")})
     files = label_files(output)
     for path in files if old else ():
         if not pq.read_schema(path).equals(schema, check_metadata=False) or _changes_flags(path, repeats):
             with whole_file(path) as beside, _parquet_writer(beside, own) as writer:
-                _copy(path, writer, info.kinds, repeats)
+                _copy(path, writer, info.kinds, repeats, output.columns)
     number = max((int(path.stem[5:]) for path in files if path.stem[5:].isdecimal()), default=-1) + 1
     if not files or not old:
         chunks = _at_least_one(chunks, schema)  # a folder without a file is nothing that readers could open
@@ -192,24 +192,24 @@ def _chunks(paths: list[Path], masks: list[Mask], chunk_rows: int) -> Iterator[p
         yield pa.concat_tables(gathered)
 
 
-def _finished(chunk: pa.Table, kinds: Kinds, repeats: Repeats) -> pa.Table:
+def _finished(chunk: pa.Table, kinds: Kinds, repeats: Repeats, own: Sequence[str]) -> pa.Table:
     """In order, with the manifest's columns as columns, and with the duplicates marked."""
     chunk = chunk.sort_by([(name, "ascending") for name in _ORDER])
     extras = [json.loads(text) if text else {} for text in chunk["extra"].to_pylist()]
     flags = remark(chunk, repeats)
-    columns = [flags if name == "flags" and flags is not None else chunk[name] for name in LABEL_SCHEMA.names]
+    columns = [flags if name == "flags" and flags is not None else chunk[name] for name in own]
     columns += [
         pa.array([convert(extra.get(name), kind) for extra in extras], arrow_type(kind)) for name, kind in kinds.items()
     ]
-    return pa.Table.from_arrays(columns, schema=_schema(kinds))
+    return pa.Table.from_arrays(columns, schema=_schema(kinds, own))
 
 
-def _copy(path: Path, writer: pq.ParquetWriter, kinds: Kinds, repeats: Repeats) -> None:
+def _copy(path: Path, writer: pq.ParquetWriter, kinds: Kinds, repeats: Repeats, own: Sequence[str]) -> None:
     """Old rows, with columns that came since as nulls, columns that widened in their new type, and flags made new."""
     for batch in parquet_batches(path):
         columns = []
         flags = remark(batch, repeats)
-        for column in _schema(kinds):
+        for column in _schema(kinds, own):
             if column.name == "flags" and flags is not None:
                 columns.append(flags)
             elif column.name not in batch.schema.names:
@@ -219,12 +219,11 @@ def _copy(path: Path, writer: pq.ParquetWriter, kinds: Kinds, repeats: Repeats) 
                 columns.append(pa.array([convert(value, kinds[column.name]) for value in values], column.type))
             else:
                 columns.append(batch[column.name].cast(column.type))
-        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_schema(kinds)))
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_schema(kinds, own)))
 
 
-def _widened(row: dict[str, Any], kinds: Kinds) -> dict[str, Any]:
-    own = {name: row.get(name) for name in LABEL_SCHEMA.names}
-    return own | {name: convert(row.get(name), kind) for name, kind in kinds.items()}
+def _widened(row: dict[str, Any], kinds: Kinds, own: Sequence[str]) -> dict[str, Any]:
+    return {name: row.get(name) for name in own} | {name: convert(row.get(name), kind) for name, kind in kinds.items()}
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -235,8 +234,10 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise InputError(f"{error}; it is set aside, run the same command again to make its labels anew") from error
 
 
-def _schema(kinds: Kinds) -> pa.Schema:
-    return pa.schema([*LABEL_SCHEMA, *(pa.field(name, arrow_type(kind)) for name, kind in kinds.items())])
+def _schema(kinds: Kinds, own: Sequence[str]) -> pa.Schema:
+    """The labels' columns that this output has, and the manifest's."""
+    added = (pa.field(name, arrow_type(kind)) for name, kind in kinds.items())
+    return pa.schema([*map(LABEL_SCHEMA.field, own), *added])
 
 
 def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

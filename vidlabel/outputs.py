@@ -45,6 +45,7 @@ class Output:
     kind: Kind
     shard: Shard | None = None
     url: str | None = None  # on a store; `path` is then in the local folder that stands for the one there
+    columns: tuple[str, ...] = tuple(LABEL_SCHEMA.names)  # of the labels' own that it has: signals have no texts
 
     @property
     def name(self) -> str:

@@ -104,7 +104,7 @@ def _split(place: Place, videos: Sequence[Video], job: SplitJob) -> Summary:
                     num_videos=len(found) + reasons.total(), num_clips=num_clips, num_failures=reasons.total()
                 )
         if not stop.requested():
-            folder = _folder_of(job.out)
+            folder = folder_of(job.out)
             rows = [row for index in sorted(found) for clip in found[index] for row in _rows(clip, folder)]
             place.save()
             with whole_file(output.path) as beside:
@@ -126,13 +126,13 @@ def _rows(clip: Clip, folder: str) -> Iterator[Row]:
     video = clip.video
     row: dict[str, object] = {
         "id": escape_name(clip.clip_id),
-        "video": escape_name(_path_from(video.location, folder)),
+        "video": escape_name(path_from(video.location, folder)),
         "video_id": escape_name(video.video_id),
         "start": clip.start_seconds,
         "end": clip.end_seconds,
     }
     if video.subtitle is not None:
-        row["subtitle"] = escape_name(_path_from(video.subtitle, folder))
+        row["subtitle"] = escape_name(path_from(video.subtitle, folder))
     for question in video.questions:
         yield row | {"question": question.text, "language": question.language} | _own(question.extra, row)
     if not video.questions:
@@ -143,11 +143,12 @@ def _own(extra: Mapping[str, object], row: Row) -> dict[str, object]:
     return {name: value for name, value in extra.items() if name not in row}
 
 
-def _folder_of(out: str | Path) -> str:
+def folder_of(out: str | Path) -> str:
+    """Where a manifest is: what its relative paths start from."""
     return parent_url(str(out)) if is_url(str(out)) else str(Path.cwd() / Path(out).parent)
 
 
-def _path_from(location: str, folder: str) -> str:
+def path_from(location: str, folder: str) -> str:
     """Relative to the manifest where the file lies below it, so that both can be moved together."""
     return location.removeprefix(f"{folder.rstrip('/')}/")
 

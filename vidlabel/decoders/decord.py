@@ -6,6 +6,7 @@ damaged files); frames around the keyframes of an open GOP come out shifted, as 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidlabel.config import Decoder
 from vidlabel.decoders.containers import FREE_CLOCKS, OpenVideo, open_video
 from vidlabel.decoders.pyav import Damage, TimedFrame
 from vidlabel.decoders.safety import open_regular
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # decord keeps times in single precision: frames within this of a span's edge are taken to be on it
 EDGE_SECONDS = 5e-4
+
+_MISSING = "--decoder decord needs the decord package: pip install decord, or take --decoder pyav"
 
 
 def decode_span(
@@ -73,11 +77,15 @@ def _reason(error: Exception) -> str:
     return first.rsplit(": ", 1)[-1] or type(error).__name__
 
 
+def check_decoder(name: Decoder) -> None:
+    """That it is here is found before any work starts."""
+    if name == "decord" and importlib.util.find_spec("decord") is None:
+        raise InputError(_MISSING)
+
+
 def _decord() -> Any:
     try:
         import decord
     except ImportError:
-        raise InputError(
-            "--decoder decord needs the decord package: pip install decord, or take --decoder pyav"
-        ) from None
+        raise InputError(_MISSING) from None
     return decord

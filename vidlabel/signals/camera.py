@@ -23,7 +23,6 @@ STILL = 0.01  # of the diagonal a second: slower than that is not moving
 SHAKE = 0.03  # likewise, how much a shaking camera's speed changes within `NEAR_SECONDS`
 NEAR_SECONDS = 0.2
 MIDDLE = 0.27  # mean distance from the middle of a 16:9 picture, in diagonals: what a zoom or roll moves is so far out
-PLAIN = 0.35  # where less of the picture has something to follow, it is a thing that moves, before a plain ground
 AGREES = 0.4  # of what can be followed must move with the camera
 _ROUNDS = 5
 
@@ -46,8 +45,7 @@ class Move:
 
 def move_of(flow: Flow) -> Move:
     """A similarity, by least squares in which what does not agree loses its weight, round by round."""
-    counts = flow.textured if flow.spread >= PLAIN else np.ones_like(flow.textured)
-    places, speeds = flow.places[counts].astype(np.float64), flow.speeds[counts].astype(np.float64)
+    places, speeds = flow.places, flow.speeds
     half = len(places)
     (x, y), zeros, ones = places.T, np.zeros(half), np.ones(half)
     # what right, down, grows and turns do to the flow across (the first half of the rows) and down (the other)

@@ -14,11 +14,12 @@ from vidlabel.signals.seen import Pair, Pixels, Seen
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Reals = npt.NDArray[np.float32]
+    Reals = npt.NDArray[np.float64]
     Whole = npt.NDArray[np.intp]
 
 STEP = 8  # pixels between the places where flow is read
 TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed
+PLAIN = 0.45  # where less of the picture has texture, things move before a plain ground, which stands still
 WRONG = 20.0  # grey levels between a picture and the other one moved by the flow: they do not show the same scene
 
 
@@ -28,13 +29,11 @@ class Flow:
 
     places: Reals  # (P, 2): x and y from the middle
     speeds: Reals  # (P, 2): a second
-    textured: npt.NDArray[np.bool_]  # (P,): there is something there that can be followed
-    spread: float  # share of the picture's parts with something to follow
     at_seconds: float
 
 
 def flow_of(pair: Pair) -> Flow | None:
-    """None where the second picture is not the first one moved."""
+    """At the places with texture. None where the second picture is not the first one moved."""
     import cv2
 
     high, wide = pair.first.shape
@@ -50,13 +49,14 @@ def flow_of(pair: Pair) -> Flow | None:
     if float(wrong.mean()) > WRONG:
         return None
     textured = _texture(pair.first)[ys, xs] >= TEXTURE
+    if _spread(textured) < PLAIN:
+        moved[~textured] = 0
+        textured = np.ones_like(textured)
     diagonal = math.hypot(high, wide)
     places = np.stack([xs - wide / 2, ys - high / 2], axis=-1).reshape(-1, 2) / diagonal
     return Flow(
-        places=places.astype(np.float32),
-        speeds=(moved.reshape(-1, 2) / (diagonal * pair.seconds)).astype(np.float32),
-        textured=textured.reshape(-1),
-        spread=_spread(textured),
+        places=places[textured.reshape(-1)],
+        speeds=moved[textured].astype(np.float64) / (diagonal * pair.seconds),
         at_seconds=pair.at_seconds,
     )
 

@@ -111,6 +111,7 @@ SIGNALS: tuple[Signal, ...] = (
     ),
 )  # fmt: skip
 
+VERSION = "1"  # changes when what is measured does: rows of two versions are not mixed
 NEEDS_EXTRA = frozenset({"text_coverage"})
 PIXELS, ALL = "pixels", "all"  # names of groups: without and with those that need an extra
 
@@ -131,3 +132,12 @@ def parse_signals(text: str) -> tuple[str, ...]:
     if ALL in names:
         return tuple(_BY_NAME)
     return tuple(name for name in _BY_NAME if name in names or (PIXELS in names and name not in NEEDS_EXTRA))
+
+
+def describe() -> str:
+    """The table, for people."""
+    indent = f"\n{'':24} "
+    return "\n".join(
+        f"{signal.name:16} {signal.kind:7} {signal.meaning}{indent}range: {signal.range}{indent}from: {signal.source}"
+        for signal in SIGNALS
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from vidlabel.errors import InputError
 from vidlabel.signals.seen import Seen
+from vidlabel.signals.table import NEEDS_EXTRA
 
 if TYPE_CHECKING:
     from vidlabel.signals.seen import Pixels
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
 PAGE = 640  # pixels on the longer side: letters of 10 pixels are found, at half a second of a core
 
 
-def check_text_installed() -> None:
-    missing = [name for name in ("rapidocr", "onnxruntime") if importlib.util.find_spec(name) is None]
+def check_signals_installed(names: Iterable[str]) -> None:
+    """That what these signals need is here is found before any work starts."""
+    needed = ("rapidocr", "onnxruntime") if NEEDS_EXTRA & set(names) else ()
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--signals text_coverage needs {' and '.join(missing)}: pip install 'vidlabel[text]', or leave it out"
+            f"the signal text_coverage needs {' and '.join(missing)}: pip install 'vidlabel[text]', or leave it out"
         )
 
 
