@@ -124,7 +124,7 @@ def test_shapes_on_the_examples_has_known_numbers(shapes: tuple[Path, str]) -> N
     assert stdout.splitlines()[1].split()[:2] == ["qa", "4"]
     values = json.loads(out.read_text())
     assert values["settings"]["model"] == "shapes"
-    assert set(values["versions"]) == {"python", "sacrebleu", "rouge-score", "nltk"}
+    assert set(values["versions"]) == {"python", "torch", "transformers", "sacrebleu", "rouge-score", "nltk"}
 
 
 def test_the_loss_of_what_a_model_says_is_what_it_said_it_was(shapes: tuple[Path, str]) -> None:
@@ -166,6 +166,16 @@ def test_captions_and_questions_of_labels_with_spans_in_one_evaluation(tmp_path:
     assert measures(out)["loss"] is None  # echo has no likelihoods
     labels = [json.loads(line) for line in out.with_name("r.answers.jsonl").read_text().splitlines()]
     assert {(row["start_seconds"], row["end_seconds"]) for row in labels if row["task"] == "qa"} == {(0, 2), (2, 4)}
+
+
+def test_what_is_left_out_of_the_data_is_told(tmp_path: Path) -> None:
+    folder_of_videos(tmp_path / "v", 1)
+    data = tmp_path / "d.csv"
+    data.write_text("video,question,answer\nv/video000.mp4,What?,A.\nv/video000.mp4,Why?,\n")
+    code, _, stderr = run("--model", "echo", "--data", data, "--out", tmp_path / "r.json", "--workers", 1)
+    assert code == 0
+    assert f"WARNING: 1 examples are read; left out: 1 have no text (first: {data}, line 3)" in stderr
+    assert json.loads((tmp_path / "r.json").read_text())["left_out"] == {"have no text": 1}
 
 
 def test_a_bad_video_is_recorded_and_counted(tmp_path: Path) -> None:

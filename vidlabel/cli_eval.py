@@ -126,9 +126,11 @@ def eval_command(
 def _evaluate(values: dict[str, Any]) -> None:
     from dataclasses import fields
 
+    from vidlabel.cli import set_up_logging
     from vidlabel.evaluation.evaluate import evaluate
     from vidlabel.evaluation.options import AnswerOptions, EvalOptions
 
+    set_up_logging(values["log_format"])
     video_root = values["video_root"]
     options = EvalOptions(
         out=values["out"],

@@ -6,7 +6,6 @@ A model is asked by an ordinary run, so that it resumes and records failures; wh
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -124,7 +123,7 @@ def _examples(options: EvalOptions) -> tuple[list[Example], Mapping[str, int]]:
     """Of every task that the data hold, unless one is asked for."""
     tasks: tuple[Task, ...] = ("caption", "qa") if options.task == "auto" else (options.task,)
     found: list[Example] = []
-    left_out: Counter[str] = Counter()
+    left_out = ExampleTally()
     refusals: list[NoTextsError] = []
     for task in tasks:
         tally = ExampleTally()
@@ -142,15 +141,18 @@ def _examples(options: EvalOptions) -> tuple[list[Example], Mapping[str, int]]:
         except NoTextsError as error:
             refusals.append(error)
             continue
-        left_out.update({why: n for why, n in tally.left_out.items() if not why.startswith(_OTHER_TASK)})
+        left_out.add(tally, but=_OTHER_TASK if options.task == "auto" else None)
     if not found:
         raise refusals[0]
     videos = [example for example in found if example.video is not None]
-    if len(videos) < len(found):
-        left_out[PICTURES] = len(found) - len(videos)
+    for example in found:
+        if example.image is not None:
+            left_out.leave_out(PICTURES, example.image)
     if not videos:
         raise InputError(f"--data {', '.join(options.data)}: holds pictures alone, and answers are about videos")
-    return with_references(videos)[: options.limit], left_out
+    left_out.num_given = len(videos)
+    left_out.report()
+    return with_references(videos)[: options.limit], left_out.left_out
 
 
 def _run(options: EvalOptions, asked: Asked, *, scores: bool) -> Summary:

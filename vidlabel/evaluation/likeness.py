@@ -39,7 +39,8 @@ def check_installed() -> None:
 
 
 def versions() -> dict[str, str]:
-    return {package: version(package) for package in _PACKAGES.values()}
+    """Of what the numbers depend on."""
+    return {package: version(package) for package in ("torch", "transformers", *_PACKAGES.values())}
 
 
 def likeness(answers: Sequence[Answered]) -> Likeness:

@@ -66,6 +66,14 @@ class ExampleTally:
         self.left_out[reason] += 1
         self.places.setdefault(reason, where)
 
+    def add(self, other: ExampleTally, *, but: str | None = None) -> None:
+        """What became of further rows, without those whose reason begins as `but` does."""
+        self.num_given += other.num_given
+        for reason, count in other.left_out.items():
+            if but is None or not reason.startswith(but):
+                self.left_out[reason] += count
+                self.places.setdefault(reason, other.places[reason])
+
     @property
     def reasons(self) -> str:
         return "; ".join(f"{count} {reason} (first: {self.places[reason]})" for reason, count in self.left_out.items())
