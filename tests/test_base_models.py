@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from typer.testing import CliRunner
 
 from tests import chat_templates as chat
 from tests.engine_models import SIZE
 from tests.minigpt4_models import GOLDEN, TEXTS, answer_settings, asked_clip
+from tests.training import colour_clips, train
+from vidlabel.cli import app
 from vidlabel.data import AskedClip, Cue
 from vidlabel.engine.captioner import EngineCaptioner
 from vidlabel.errors import InputError
@@ -189,29 +193,62 @@ def test_no_text_becomes_a_token_that_was_added(tmp_path: Path, text: str) -> No
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@pytest.mark.parametrize("family", [*CONFIGS, "qwen2.5"])
-def test_a_random_model_of_each_family_answers_alike_on_both_engines(tmp_path: Path, family: str) -> None:
-    base = write_base(tmp_path / "base", family, None)
+def random_model(folder: Path, family: str, **changes: Any) -> Path:
+    """One of our own folders on a random language model of a family."""
+    base = write_base(folder.with_name("base"), family, None, **changes)
     language = read_llm_config(base)
-    torch.manual_seed(0)
     found = base_config(base, language, VISION)
     config = ModelConfig(
         VISION, context_window=512, num_frames=4, prompt_family=found.prompt_family, num_bos=found.num_bos
     )
+    torch.manual_seed(0)
     model = MiniGPT4Video(config, language)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("proj.weight"):
                 weight.mul_(8.0)
-    save_model(tmp_path / "model", model, base)
-    loaded, tokenizer = load_model(tmp_path / "model")
+    save_model(folder, model, base)
+    return folder
+
+
+@pytest.mark.parametrize("family", [*CONFIGS, "qwen2.5"])
+def test_a_random_model_of_each_family_answers_alike_on_both_engines(tmp_path: Path, family: str) -> None:
+    model, tokenizer = load_model(random_model(tmp_path / "model", family))
     clips: list[AskedClip] = [
         asked_clip(f"c{n}", texts=TEXTS[:2], num_frames=1 + n, cues=(Cue(0, 1, "red ball"),), size=SIZE)
         for n in range(3)
     ]
     settings = answer_settings(max_new_tokens=8)
-    by_engine = EngineCaptioner(loaded, tokenizer, settings, num_slots=2, rows_per_slot=2).answer(clips)
-    by_generate = GenerateCaptioner(loaded, tokenizer, settings).answer(clips)
+    by_engine = EngineCaptioner(model, tokenizer, settings, num_slots=2, rows_per_slot=2).answer(clips)
+    by_generate = GenerateCaptioner(model, tokenizer, settings).answer(clips)
     said = [sorted((a.clip_id, a.question.text, a.text) for a in answers) for answers in (by_engine, by_generate)]
     assert said[0] == said[1]
     assert len({text for _, _, text in said[0]}) > 2
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "qwen3",
+        pytest.param("llama3", marks=pytest.mark.slow),
+        pytest.param("qwen2.5", marks=pytest.mark.slow),
+        pytest.param("mistral-0.3", marks=pytest.mark.slow),
+    ],
+)
+def test_each_family_learns_and_eval_finds_the_loss_that_training_told(tmp_path: Path, family: str) -> None:
+    """What is trained is what runs: the same prompts, frames and targets in both commands."""
+    model = random_model(tmp_path / "model", family, tie_word_embeddings=family.startswith("qwen"))
+    clips, held_out, out = colour_clips(tmp_path / "clips"), colour_clips(tmp_path / "held-out", 2), tmp_path / "mine"
+    more = ["--steps", "6", "--batch-size", "4", "--eval-data", str(held_out), "--eval-every", "6", "--log-every", "1"]
+    done = train("instruct", clips, model, out, "--warmup-steps", "0", *more)
+    assert done.exit_code == 0, done.output
+    told = [json.loads(line) for line in (tmp_path / "mine.logs/log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in told if "loss" in line]
+    assert losses[-1] < losses[0]
+    results = tmp_path / "results.json"
+    words = ["eval", "--model", str(out), "--data", str(held_out), "--task", "qa", "--out", str(results)]
+    options = ["--frames", "2", "--workers", "1", "--device", "cpu", "--max-new-tokens", "4"]
+    evaluated = CliRunner().invoke(app, [*words, *options])
+    assert evaluated.exit_code == 0, evaluated.output
+    found = json.loads(results.read_text())["measures"]["qa"]["loss"]
+    assert found == pytest.approx(next(line["eval_loss"] for line in told if "eval_loss" in line), abs=1e-5)
