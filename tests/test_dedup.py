@@ -274,7 +274,7 @@ def test_labels_keep_their_columns_and_what_is_known_of_them(tmp_path: Path, for
 
 
 def test_labels_of_different_settings_do_not_pretend_to_be_of_one_run(tmp_path: Path) -> None:
-    first = write_own(tmp_path / "a.parquet", [{}, {}])
+    first = write_own(tmp_path / "a.parquet", [{}, {"flags": ["short"]}])
     second = write_own(tmp_path / "b.parquet", [{}, {}])
     table = pq.read_table(second)
     settings = table.schema.metadata[b"vidlabel.settings"].replace(b'"seed": 7', b'"seed": 8')

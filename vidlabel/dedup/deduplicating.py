@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vidlabel.dedup.alike import Alike, Pairs
 from vidlabel.dedup.clips import Clips, Indexes, Mask, read_clips
-from vidlabel.dedup.features import Features, find_features, read_hashes, read_vectors
+from vidlabel.dedup.features import EMBEDDING, Features, find_features, read_hashes, read_vectors
 from vidlabel.dedup.groups import Leaders
 from vidlabel.dedup.neighbours import check_installed, near
 from vidlabel.dedup.report import DedupReport, DedupRules
@@ -44,12 +44,13 @@ def dedup_labels(
     if groups is not None:
         check_groups_out(groups, out, tables)
     sources = find_features(tables, features)
+    if rules.by != "phash" and any(EMBEDDING in table.names for table in sources):
+        check_installed()
     clips = read_clips(tables, rules.keep)
     with _folder(temp or out.resolve().parent, out.name) as folder:
-        by_hash = rules.by in ("any", "phash")
         known = Features(
-            vectors=read_vectors(clips, sources, folder) if rules.by in ("any", "embedding") else None,
-            hashes=read_hashes(clips, sources, rules.max_bits) if by_hash else None,
+            vectors=None if rules.by == "phash" else read_vectors(clips, sources, folder),
+            hashes=None if rules.by == "embedding" else read_hashes(clips, sources, rules.max_bits),
         )
         is_known = known.known(len(clips))
         if len(clips) and not is_known.any():
@@ -104,7 +105,6 @@ def _find(
             same = alike.have_same_frames(first, second)
             found.append(alike.compare(first[same], second[same]).kept())
     if known.vectors is not None and (again is None or again[staying].any()):
-        check_installed()
         with_vectors = staying[known.vectors.row_of[staying] >= 0]
         for some in near(
             known.vectors.short(),

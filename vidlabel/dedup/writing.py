@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 import vidlabel
 from vidlabel.atomic import whole_file
+from vidlabel.columns import Kinds, unify_columns
 from vidlabel.dedup.alike import Pairs
 from vidlabel.dedup.clips import Clips, Indexes, clip_keys
 from vidlabel.dedup.report import DedupReport, DedupRules
@@ -60,9 +61,21 @@ def write_kept(
 def _as_one(tables: Sequence[LabelTable]) -> LabelTable:
     """What is said of the labels as a whole: where they were made with different settings, nothing."""
     first, *others = tables
-    if all(table.info is not None and table.info == first.info for table in others):
+    infos = [table.info for table in tables if table.info is not None]
+    if not others:
         return first
-    return replace(first, info=None, steps=(), schema=first.schema.with_metadata(None))
+    if len(infos) < len(tables) or len({info.settings_json for info in infos}) > 1:
+        return replace(first, info=None, steps=(), schema=first.schema.with_metadata(None))
+    kinds: Kinds = {}
+    for info in infos:
+        kinds = unify_columns(kinds, info.kinds)
+    whole = replace(
+        infos[0],
+        incomplete_videos=frozenset().union(*(info.incomplete_videos for info in infos)),
+        kinds=kinds,
+        has_spans=any(info.has_spans for info in infos),
+    )
+    return replace(first, info=whole)
 
 
 def _common_schema(tables: Sequence[LabelTable]) -> pa.Schema:

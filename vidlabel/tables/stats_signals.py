@@ -11,8 +11,8 @@ from vidlabel.tables.reading import LabelTable
 
 _NUMBERS = ("temporal_consistency", *(signal.name for signal in SIGNALS if signal.kind in ("float", "int")))
 _TRUTHS = tuple(signal.name for signal in SIGNALS if signal.kind == "bool")
-# a box is a text of which hardly two are alike: nothing to be counted
-_TEXTS = tuple(signal.name for signal in SIGNALS if signal.kind == "string" and not signal.name.endswith("_box"))
+# boxes and hashes are texts of which hardly two are alike: nothing to be counted
+_TEXTS = tuple(s.name for s in SIGNALS if s.kind == "string" and not s.name.endswith(("_box", "phash")))
 
 
 def signal_types(table: LabelTable) -> dict[str, pa.DataType]:
