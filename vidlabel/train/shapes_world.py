@@ -221,8 +221,9 @@ def _stencil(
     return (slice(top, bottom), slice(left, right)), cover
 
 
-def _outside(shape: Shape, dx: npt.NDArray[np.float32], dy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """How far a point lies outside the shape of radius 1 (negative: inside); y points down."""
+def _outside(shape: str, dx: npt.NDArray[np.float32], dy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """How far a point lies outside the shape of radius 1 (negative: inside); y points down. A cross can be drawn too,
+    though no scene has one by itself: it is there to be taught later."""
     distance: npt.NDArray[np.float32]
     if shape == "circle":
         distance = np.sqrt(dx * dx + dy * dy) - 1
@@ -231,6 +232,9 @@ def _outside(shape: Shape, dx: npt.NDArray[np.float32], dy: npt.NDArray[np.float
     elif shape == "triangle":
         slope = np.float32(0.8944) * np.abs(dx) - np.float32(0.4472) * (dy + 1)
         distance = np.maximum(dy - np.float32(0.85), slope)
+    elif shape == "cross":
+        upright = np.maximum(np.abs(dx) - np.float32(0.32), np.abs(dy) - 1)
+        distance = np.minimum(upright, np.maximum(np.abs(dx) - 1, np.abs(dy) - np.float32(0.32)))
     else:
         distance = _outside_star(dx, dy)
     return distance
