@@ -16,11 +16,18 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from tests.minigpt4_models import golden_config, golden_sources
 from tests.training import colour_clips, command, tiny_model, tiny_sources, train, train_words
 from vidlabel.cli import app
 from vidlabel.models.minigpt4_video.adapter import read_adapter
 from vidlabel.models.minigpt4_video.checkpoint import read_checkpoint
+from vidlabel.models.minigpt4_video.loading import load_sources
 from vidlabel.models.minigpt4_video.tensors import read_torch_file
+from vidlabel.models.minigpt4_video.unmerged import untrained
+from vidlabel.models.presets import read_sources, read_sources_config
+from vidlabel.train.finishing import save_trained
+from vidlabel.train.settings import TrainSettings
+from vidlabel.train.stages import Learning, get_ready
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,33 @@ def test_training_lowers_the_loss_and_changes_only_what_learns(model: Path, clip
     language, learnt = (load_file(f / "language_model" / "model.safetensors") for f in (model, tmp_path / "mine"))
     changed = {name for name, tensor in language.items() if not torch.equal(tensor.float(), learnt[name].float())}
     assert changed == {f"{layer}.weight" for layer in read_adapter(model)}
+
+
+def test_half_precision_learns_in_float32_and_is_kept_like_that(model: Path, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    done = train("pretrain", clips, model, out, "--steps", "12", "--dtype", "bf16", *SHORT)
+    assert done.exit_code == 0, done.output
+    assert losses(out)[12] < losses(out)[1]
+    learnt = load_file(out / "adapter.safetensors") | load_file(out / "model.safetensors")
+    for name in ("llama_proj.weight", "model.layers.0.self_attn.q_proj.lora_A"):
+        assert learnt[name].dtype == torch.float32
+        assert not torch.equal(learnt[name], learnt[name].bfloat16().float())
+
+
+def test_a_question_that_is_too_long_costs_itself_and_a_span_that_is_not_there_its_own_rows(
+    model: Path, clips: Path, tmp_path: Path
+) -> None:
+    rows = ["video,start,end,question,answer"]
+    rows += ["0-red.mp4,,,Which colour is it?,Red.", f"0-red.mp4,,,{'What? ' * 3000},Red."]
+    rows += ["1-blue.mp4,0,0.5,Which colour is it?,Blue.", "1-blue.mp4,9,10,Which colour is it?,None."]
+    asked = clips.with_name("asked-too-much.csv")
+    asked.write_text("\n".join(rows) + "\n")
+    more = ("--steps", "4", "--turns", "2", "--log-every", "1", "--batch-size", "3", "--warmup-steps", "0", *LORA)
+    assert train("instruct", asked, model, tmp_path / "mine", *more).exit_code == 3
+    failed = (tmp_path / "mine.failures.jsonl").read_text().splitlines()
+    reasons = sorted(json.loads(line)["reason"] for line in failed)
+    assert [reason[:20] for reason in reasons] == ["its clip starts at 9", "the question is too "]
+    assert losses(tmp_path / "mine")[4] < losses(tmp_path / "mine")[1]
 
 
 @pytest.mark.slow
@@ -274,3 +308,20 @@ def test_what_cannot_be_is_one_line_that_names_the_option(
     assert done.exit_code == 2, done.output
     assert message in done.output
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_projection_that_met_no_language_model_before_is_aligned_without_lora(clips: Path, tmp_path: Path) -> None:
+    """The two that were given are left where they are; the checkpoint says that it has no adapter."""
+    sources, config = golden_sources("llama_small"), golden_config("llama_small")
+    begun = untrained(sources.vision, sources.language_model, config, dtype=torch.float32, seed=1)
+    settings = TrainSettings("align", lora=False)
+    get_ready(begun.model, Learning("frozen"), begun.lora, seed=1)
+    with torch.no_grad():
+        begun.model.llama_proj.weight += 0.25
+    save_trained(tmp_path / "mine", begun, settings, dtype="float32", on_gpu=False)
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["sources.json", "video_checkpoint.pth"]
+    found, _ = load_sources(read_sources(tmp_path / "mine"), read_sources_config(tmp_path / "mine"))
+    assert torch.equal(found.llama_proj.weight, begun.model.llama_proj.weight)
+    after = train("pretrain", clips, tmp_path / "mine", tmp_path / "next", "--steps", "1", "--batch-size", "2")
+    assert after.exit_code == 0, after.output
+    assert read_checkpoint(tmp_path / "next" / "video_checkpoint.pth").lora

@@ -25,6 +25,7 @@ class Item:
     clip_key: str
     clip: Tensor  # (T, S, S, 3) uint8 pictures, or (T, tokens, pooled) float16 features that were kept
     timing: Timing
+    failures: Sequence[Failure] = ()  # of single examples
 
 
 def collate(items: Sequence[Item | Failure]) -> dict[str, Any]:
@@ -53,5 +54,5 @@ def collate(items: Sequence[Item | Failure]) -> dict[str, Any]:
         "clip_keys": keys,
         "timings": [item.timing for item in clips.values()],
         "clip_of_row": [keys.index(item.clip_key) for item in good],
-        "failures": [item for item in items if isinstance(item, Failure)],
+        "failures": [one for item in items for one in (item.failures if isinstance(item, Item) else (item,))],
     }

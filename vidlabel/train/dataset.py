@@ -7,7 +7,7 @@ alone, so neither workers nor processes nor a restart change it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from vidlabel.train.batches import Item
 from vidlabel.train.examples import Example
 from vidlabel.train.features import FeatureCache, Timing
 from vidlabel.train.footage import clip_key, footage_failure, frames_of
-from vidlabel.train.lessons import LessonForm, make_lesson
-from vidlabel.train.turns import Row
+from vidlabel.train.lessons import TOO_LONG, LessonForm, make_lesson
+from vidlabel.train.turns import Row, clip_name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,15 +69,15 @@ class ExampleSet(Dataset[Item | Failure]):
         epoch, index = at
         row = self.rows[index]
         example = row[0]  # as to its clip all are alike
-        if example.source in self._failed:
-            return self._failed[example.source]
+        clip = clip_name(example)
+        if clip in self._failed:
+            return self._failed[clip]
         try:
             return self._item(row, epoch)
         except VideoError as error:
             failure = footage_failure(example, error)
-            if not error.permanent:
-                return failure
-            self._failed[example.source] = failure
+            if error.permanent:
+                self._failed[clip] = failure
             return failure
 
     def _item(self, row: Row, epoch: int) -> Item:
@@ -92,7 +92,9 @@ class ExampleSet(Dataset[Item | Failure]):
             cues=timing.cues,
             asked=[(teaching.question(example, epoch), example.answer) for example in row],
         )
-        return Item(lesson, key, clip, timing)
+        error = VideoError(TOO_LONG)
+        failures = [replace(footage_failure(row[at], error), id=row[at].example_id) for at in lesson.too_long]
+        return Item(lesson, key, clip, timing, failures)
 
     def _clip(self, example: Example, key: str) -> tuple[torch.Tensor, Timing]:
         cache = self._teaching.cache

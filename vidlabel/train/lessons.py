@@ -28,6 +28,7 @@ from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 from vidlabel.train.settings import PromptForm
 
 IMAGE = -1  # stands for one image token among the ids
+TOO_LONG = "the question is too long for the model's window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Lesson:
 
     ids: tuple[int, ...]
     turns: tuple[Turn, ...]
+    too_long: tuple[int, ...] = ()  # which of what was asked has no turn, because it does not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +80,20 @@ def make_lesson(
     cues: Sequence[Cue],
     asked: Sequence[tuple[str, str]],
 ) -> Lesson:
-    """`config` as `form.applied` gives it; `asked`: questions with their answers. VideoError where frames and a
-    question do not fit."""
+    """`config` as `form.applied` gives it; `asked`: questions with their answers. VideoError where frames and not one
+    question fit."""
     if form.prompt_form == "reference":
         opening, suffixes = _reference(tokenizer, config, form, captions_of_frames(pts_seconds, cues), asked)
     else:
         opening, suffixes = _fitted(tokenizer, config, form, pts_seconds, cues, [question for question, _ in asked])
     ids, turns = list(opening), []
     for suffix, (_, answer) in zip(suffixes, asked, strict=True):
+        if suffix is None:
+            continue
         start = len(ids)
         ids += [*suffix, *answer_ids(tokenizer, config, answer)[: form.max_answer_tokens]]
         turns.append(Turn(start, start + len(suffix), len(ids)))
-    return Lesson(tuple(ids), tuple(turns))
+    return Lesson(tuple(ids), tuple(turns), tuple(at for at, suffix in enumerate(suffixes) if suffix is None))
 
 
 def _opening_ids(prefix: Prefix, tokens_per_frame: int) -> tuple[int, ...]:
@@ -104,7 +108,7 @@ def _reference(
     form: LessonForm,
     captions: Sequence[Sequence[str]],
     asked: Sequence[tuple[str, str]],
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+) -> tuple[tuple[int, ...], list[tuple[int, ...] | None]]:
     """A context that is too long loses its end, if need be with all of the question."""
     ((question, _),) = asked  # the reference has one a row
     opening = _opening_ids(build_prefix(tokenizer, config, captions, max_tokens=1 << 30), config.tokens_per_frame)
@@ -120,8 +124,8 @@ def _fitted(
     pts_seconds: Sequence[float],
     cues: Sequence[Cue],
     questions: Sequence[str],
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The opening that leaves room for the longest question, and the questions."""
+) -> tuple[tuple[int, ...], list[tuple[int, ...] | None]]:
+    """The opening that leaves room for the longest question, and the questions; None: too long."""
     try:
         prompts = build_prompts(
             tokenizer,
@@ -134,7 +138,8 @@ def _fitted(
     except PromptTooLongError as error:
         raise VideoError(str(error)) from error
     fitting = [prompt for prompt in prompts if prompt is not None]
-    if len(fitting) < len(prompts):
-        raise VideoError("the question is too long for the model's window")
+    if not fitting:
+        raise VideoError(TOO_LONG)
     shortest = min((prompt.prefix for prompt in fitting), key=lambda prefix: prefix.num_tokens)
-    return _opening_ids(shortest, config.tokens_per_frame), [prompt.suffix for prompt in fitting]
+    suffixes = [None if prompt is None else prompt.suffix for prompt in prompts]
+    return _opening_ids(shortest, config.tokens_per_frame), suffixes

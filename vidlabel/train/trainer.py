@@ -170,6 +170,7 @@ def training_arguments(course: Course, work: Path, *, evaluates: bool) -> Traini
         use_cpu=course.on_cpu,
         seed=course.seed,
         logging_steps=course.log_every,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen
         eval_strategy="steps" if evaluates else "no",
         eval_steps=course.eval_every,
         save_strategy="steps",

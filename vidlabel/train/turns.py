@@ -15,12 +15,17 @@ def in_rows(examples: Sequence[Example], turns: int) -> list[Row]:
     some of each kind."""
     if turns == 1:
         return [(example,) for example in examples]
-    by_clip: dict[tuple[str, str], list[Example]] = {}
+    by_clip: dict[str, list[Example]] = {}
     for example in examples:
-        span = "" if example.video is None else f"{example.video.span}{example.video.subtitle}"
-        by_clip.setdefault((example.source, span), []).append(example)
+        by_clip.setdefault(clip_name(example), []).append(example)
     rows: list[Row] = []
     for found in by_clip.values():
         drawn = sorted(found, key=lambda one: stable_id("turn", one.example_id, one.question or "", one.answer))
         rows += [tuple(drawn[first : first + turns]) for first in range(0, len(drawn), turns)]
     return rows
+
+
+def clip_name(example: Example) -> str:
+    """The same for examples that show the model the same."""
+    video = example.video
+    return stable_id(example.source, *(() if video is None else (str(video.span), str(video.subtitle))))

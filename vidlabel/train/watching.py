@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback
 
 from vidlabel.config import AnswerSettings
@@ -54,6 +55,7 @@ class Watcher(TrainerCallback):
             self._samples.show(step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        PartialState().wait_for_everyone()  # each process has a file of its own in it
         if state.is_world_process_zero:
             mark_whole(Path(args.output_dir), state.global_step)
 

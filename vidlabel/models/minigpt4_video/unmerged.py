@@ -63,9 +63,12 @@ def unmerged_sources(
     return Unmerged(model, tokenizer, checkpoint.lora, sources.language_model, sources, checkpoint)
 
 
-def untrained(vision: Path, llm_folder: Path, *, dtype: torch.dtype, seed: int) -> Unmerged:
-    """A vision tower and a language model that have never met: the projection between them is random."""
-    config, llm_config = released_config(llm_folder), read_llm_config(llm_folder)
+def untrained(
+    vision: Path, llm_folder: Path, config: ModelConfig | None = None, *, dtype: torch.dtype, seed: int
+) -> Unmerged:
+    """A vision tower and a language model that have never met: the projection between them is random. Without a config
+    the released sizes are expected."""
+    config, llm_config = config or released_config(llm_folder), read_llm_config(llm_folder)
     torch.manual_seed(seed)
     projection = nn.Linear(config.vision.embed_dim * config.pool_size, llm_config.hidden_size)
 
