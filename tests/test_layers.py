@@ -43,6 +43,7 @@ LAYERS = [
      "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export"},
     {"vidlabel.evaluation"},
     {"vidlabel.cli_options", "vidlabel.cli_paths", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
+     "vidlabel.cli_prompts",
      "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
      "vidlabel.cli_dedup", "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli_signals", "vidlabel.cli",
      "vidlabel.__main__"},

@@ -19,6 +19,7 @@ from vidlabel.cli_dedup import register as register_dedup
 from vidlabel.cli_doctor import doctor
 from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
+from vidlabel.cli_prompts import prompts_app
 from vidlabel.cli_report import register as register_report
 from vidlabel.cli_signals import register as register_signals
 from vidlabel.cli_train import register as register_train
@@ -60,7 +61,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Label videos in bulk: captions and question/answer pairs by MiniGPT4-video, into parquet or JSONL.",
 )
-prompts_app = typer.Typer(no_args_is_help=True, help="Instruction pools.")
 app.command("doctor", epilog="Example: vidlabel doctor")(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(prompts_app, name="prompts")
@@ -235,27 +235,6 @@ cli_export.register(app)
 cli_eval.register(app)
 register_train(app)
 register_signals(app)
-
-
-@prompts_app.command("list", epilog="Example: vidlabel prompts list")
-def prompts_list() -> None:
-    """The pools that ship with vidlabel."""
-    from vidlabel.prompts import list_pools, load_pool
-
-    for name in list_pools():
-        pool = load_pool(name)
-        sizes = ", ".join(f"{len(texts)} {tag}" for tag, texts in pool.questions.items())
-        typer.echo(f"{name:18} {pool.task:8} {sizes:14} {pool.about}")
-
-
-@prompts_app.command("show", epilog="Example: vidlabel prompts show caption-short")
-def prompts_show(pool: Annotated[str, typer.Argument(help="A pool's name, or a .toml or .txt file.")]) -> None:
-    """The instructions of a pool, as a .toml or .txt of your own would hold them."""
-    from vidlabel.prompts import load_pool
-
-    for tag, texts in load_pool(pool).questions.items():
-        for text in texts:
-            typer.echo(f"{tag}\t{text}")
 
 
 def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:
