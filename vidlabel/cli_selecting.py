@@ -21,7 +21,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Label only clips of which this is true: 'brightness > 0.1 and seconds >= 2 and codec != \"gif\"'. It may "
+        help="Label only clips of which this is true: 'motion > 0.02 and not letterboxed and seconds >= 2'. It may "
         "name signals (they are measured), width, height, fps, codec, seconds, video_seconds, and the manifest's "
         "columns. The others never reach the model; labels.skipped.parquet says why.",
         show_default=False,

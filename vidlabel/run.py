@@ -140,7 +140,7 @@ def _run(
         reasons=ledger.reasons,
         num_skipped_before=plan.num_rejected_before,
         skip_reasons=ledger.skip_reasons,
-        skipped_file=job.output.named(job.output.skipped),
+        skipped_file=None if job.selection.where is None else job.output.named(job.output.skipped),
         seconds=time.monotonic() - started,
         waited_seconds=waited,
         signal_number=stop.signal_number,

@@ -25,7 +25,7 @@ class Summary:
     reasons: Counter[str] = field(default_factory=Counter)  # of this run's failures
     num_skipped_before: int = 0  # videos that --where left out in an earlier run, known without a look at them
     skip_reasons: Counter[str] = field(default_factory=Counter)  # clips that it left out in this run, by part of it
-    skipped_file: str = ""
+    skipped_file: str | None = None  # where that is written down; None: there was no condition
     seconds: float = 0.0
     waited_seconds: float = 0.0  # the captioner's, for frames
     signal_number: int | None = None
@@ -63,7 +63,8 @@ class Summary:
         counts = f"{self.num_videos} videos, {self.num_clips} clips, {self.num_labels} labels"
         lines = [f"{counts} in {clock(self.seconds)} ({speed}) -> {labels}"]
         if self.num_done_before:
-            lines.append(f"{self.num_done_before} videos were labelled before and skipped")
+            how = "labelled before, or skipped by --where" if self.skipped_file else "labelled before and skipped"
+            lines.append(f"{self.num_done_before} videos were {how}")
         if self.num_skipped:
             lines.append(f"{self.num_skipped} skipped by --where; see {self.skipped_file}")
             lines += [f"  {count} x not {part}" for part, count in self.skip_reasons.most_common(SHOWN_REASONS)]

@@ -226,7 +226,9 @@ def _summed_up(table: LabelTable, gathered: _Gathered, texts: Types, text_column
         clips=len(np.unique(gathered.column("clip"))) if "clip_id" in table.names else None,
         videos=len(np.unique(gathered.column("video"))) if has_videos else None,
         by={
-            name: dict(counts.most_common()) for name, counts in gathered.counts.items() if has_texts or name != "task"
+            name: dict(counts.most_common())
+            for name, counts in gathered.counts.items()
+            if has_texts or name not in NO_TEXTS
         },
         words=spread(gathered.finite("words")) if has_texts else None,
         characters=spread(gathered.finite("characters")) if has_texts else None,
