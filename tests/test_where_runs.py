@@ -191,6 +191,22 @@ def test_the_manifests_columns_decide_before_anything_is_opened(videos: Path, tm
     assert len(skipped_rows(out)) == 2
 
 
+def test_signals_that_the_manifest_has_are_not_measured(tmp_path: Path) -> None:
+    own, out, manifest = videos_of_both(tmp_path / "videos", 2), tmp_path / "labels.parquet", tmp_path / "m.jsonl"
+    lines = [{"video": f"videos/video00{number}.mp4", "brightness": value} for number, value in ((0, 0.9), (1, 0.2))]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (own / "video001.mp4").write_bytes(b"no video")
+    assert label_where(manifest, where_job(out), NOT_DARK).exit_code == 0
+    assert [(row["start_seconds"], row["brightness"]) for row in rows(out)] == [(0.0, 0.9), (1.2, 0.9)]
+    asked = tmp_path / "asked.parquet"
+    label_where(own / "video000.mp4", where_job(asked), NOT_DARK)
+    label_where(manifest, where_job(tmp_path / "both.parquet", limit=1), NOT_DARK, "brightness")
+    (measured,) = (row["brightness"] for row in rows(asked))
+    assert [(row["brightness"], row["manifest_brightness"]) for row in rows(tmp_path / "both.parquet")] == [
+        (measured, 0.9)
+    ]
+
+
 def test_a_manifest_that_says_something_else_is_heard(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.parquet"
     label_where(manifest_of(videos, tmp_path / "m.csv", "0.1 0.5"), where_job(out), "score > 0.7")

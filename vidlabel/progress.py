@@ -27,7 +27,7 @@ class Progress:
         self._started = time.monotonic()
         self._printed = self._started
         self._bar: tqdm[Any] | None = None
-        self._counts = (0, 0, 0)
+        self._counts = (0, 0, 0, 0)
 
     def __enter__(self) -> Progress:
         if self._format == "text" and self._stream.isatty():
@@ -40,14 +40,16 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, *, num_videos: int, num_clips: int, num_failures: int) -> None:
+    def update(self, *, num_videos: int, num_clips: int, num_failures: int, num_skipped: int = 0) -> None:
         """Totals so far, of this run."""
         now = time.monotonic()
         per_second = num_clips / max(now - self._started, 1e-9)
+        skipped = f"{num_skipped} skipped, " if num_skipped else ""
         if self._bar is not None:
-            if (num_videos, num_clips, num_failures) != self._counts:
-                self._counts = (num_videos, num_clips, num_failures)
-                self._bar.set_postfix_str(f"{per_second:.2f} clips/s, {num_failures} failed", refresh=False)
+            counts = (num_videos, num_clips, num_failures, num_skipped)
+            if counts != self._counts:
+                self._counts = counts
+                self._bar.set_postfix_str(f"{per_second:.2f} clips/s, {skipped}{num_failures} failed", refresh=False)
                 self._bar.update(num_videos - self._bar.n)
             return
         if now - self._printed < LINE_SECONDS:
@@ -57,12 +59,14 @@ class Progress:
         if self._format == "json":
             event = {"event": "progress", "videos": num_videos, "total_videos": self._total, "clips": num_clips}
             self._write(
-                event | {"failures": num_failures, "clips_per_second": round(per_second, 3), "seconds_left": left}
+                event
+                | {"failures": num_failures, "skipped": num_skipped}
+                | {"clips_per_second": round(per_second, 3), "seconds_left": left}
             )
             return
         remaining = "" if left is None else f", about {clock(left)} left"
         self._stream.write(
-            f"{num_videos} of {self._total} videos, {num_clips} clips, {num_failures} failed, "
+            f"{num_videos} of {self._total} videos, {num_clips} clips, {skipped}{num_failures} failed, "
             f"{per_second:.2f} clips/s{remaining}\n"
         )
         self._stream.flush()

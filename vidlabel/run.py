@@ -213,7 +213,12 @@ def _execute(pending: Pending, ledger: Ledger, job: Job, metrics: Metrics) -> fl
     limits = job.limits
 
     def tick() -> None:
-        progress.update(num_videos=ledger.num_videos, num_clips=ledger.num_clips, num_failures=ledger.num_failures)
+        progress.update(
+            num_videos=ledger.num_videos,
+            num_clips=ledger.num_clips,
+            num_failures=ledger.num_failures,
+            num_skipped=ledger.skip_reasons.total(),
+        )
         metrics.update(_counts(ledger, len(pending), feed.waited_seconds, feed.num_ready, len(workers)))
 
     with (
