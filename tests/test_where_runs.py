@@ -23,9 +23,11 @@ from tests.where_runs import (
     where_job,
 )
 from vidlabel.cli import app
+from vidlabel.data import Video
 from vidlabel.errors import InputError
 from vidlabel.outputs import parse_output
 from vidlabel.pipeline import default_stages
+from vidlabel.selecting import select
 from vidlabel.shard import parse_shard
 
 NAMES = [f"video{number:03}.mp4" for number in range(2)]
@@ -205,6 +207,13 @@ def test_signals_that_the_manifest_has_are_not_measured(tmp_path: Path) -> None:
     assert [(row["brightness"], row["manifest_brightness"]) for row in rows(tmp_path / "both.parquet")] == [
         (measured, 0.9)
     ]
+
+
+def test_names_are_compared_as_the_labels_have_them() -> None:
+    named = Video(video_id="v", path="caf\udce9.mp4", location="/v")  # a byte that is not UTF-8
+    selection, _ = select("video_path == 'caf\\\\xe9.mp4'", None, [named])
+    assert selection.reject_video(named) is None
+    assert selection.reject_video(replace(named, path="cafe.mp4")) is not None
 
 
 def test_a_manifest_that_says_something_else_is_heard(videos: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from vidlabel.data import Clip, Video, VideoInfo, stable_id
 from vidlabel.errors import InputError
+from vidlabel.labels import escape_name
 from vidlabel.where.binding import Kinds, Where
 from vidlabel.where.rows import Value, as_kind
 
@@ -90,7 +91,7 @@ class Selection:
 
     def _of_clip(self, clip: Clip) -> dict[str, Value]:
         own: dict[str, Value] = {
-            "clip_id": clip.clip_id,
+            "clip_id": escape_name(clip.clip_id),
             "start_seconds": clip.start_seconds,
             "end_seconds": clip.end_seconds,
             "seconds": clip.seconds,
@@ -98,7 +99,9 @@ class Selection:
         return own | _of_file(clip.info) | self._of_video(clip.video)
 
     def _of_video(self, video: Video) -> dict[str, Value]:
-        return {"video_id": video.video_id, "video_path": video.path} | self._manifest(video)
+        # as the labels have them
+        own: dict[str, Value] = {"video_id": escape_name(video.video_id), "video_path": escape_name(video.path)}
+        return own | self._manifest(video)
 
     def _manifest(self, video: Video) -> dict[str, Value]:
         assert self.where is not None

@@ -58,22 +58,20 @@ class Where:
         return None
 
 
-def bind(parsed: Parsed, kinds: Kinds, *, what: str = "column") -> Where:
-    """`what`: how to call a column in an error."""
-    binding = _Binding(parsed.source, kinds, what)
+def bind(parsed: Parsed, kinds: Kinds) -> Where:
+    binding = _Binding(parsed.source, kinds)
     for part in parsed.parts:
         binding.need(part.tree, "truth")
     if not parsed.columns:
-        fault(parsed.source, 0, f"names no {what}, so that it is true of everything or of nothing")
+        fault(parsed.source, 0, "names no column, so that it is true of everything or of nothing")
     looked_at = {name: binding.resolved(name) for name in parsed.columns}
     return Where(parsed.text, parsed.parts, looked_at)
 
 
 class _Binding:
-    def __init__(self, source: str, kinds: Kinds, what: str) -> None:
+    def __init__(self, source: str, kinds: Kinds) -> None:
         self._source = source
         self._kinds = kinds
-        self._what = what
         self._cells: dict[str, Kind] = {}  # what they turned out to be
 
     def resolved(self, name: str) -> Kind:
@@ -174,7 +172,7 @@ class _Binding:
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         there = "" if near else f"; there are {', '.join(names[:_SHOWN])}{more}"
-        self._fault(column, f"no {self._what} {column.name}{meant}{there}")
+        self._fault(column, f"no column {column.name}{meant}{there}")
 
     def _fault(self, node: Node, problem: str) -> NoReturn:
         fault(self._source, node.at, problem)
