@@ -16,6 +16,7 @@ from vidlabel.signals.table import NEEDS_EXTRA
 if TYPE_CHECKING:
     from vidlabel.signals.seen import Pixels
 
+LARGEST = 0.5  # of the picture: what is larger is no line of text, but clutter that the detector takes for one
 PAGE = 640  # pixels on the longer side: letters of 10 pixels are found, at half a second of a core
 
 
@@ -39,7 +40,9 @@ def _covered(page: Pixels) -> float:
     boxes = _detector()(page[:, :, ::-1], use_det=True, use_cls=False, use_rec=False).boxes  # it takes BGR
     mask = np.zeros(page.shape[:2], np.uint8)
     for box in boxes if boxes is not None else ():
-        cv2.fillPoly(mask, [np.rint(box).astype(np.int32)], [1])
+        corners = np.rint(box).astype(np.int32)
+        if cv2.contourArea(corners) <= LARGEST * mask.size:
+            cv2.fillPoly(mask, [corners], [1])
     return float(mask.mean())
 
 
