@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import pytest
+
 
 @dataclass
 class WebServer:
@@ -25,6 +27,7 @@ class WebServer:
     seconds: float = 0.0  # before each reply
     resets: dict[str, int] = field(default_factory=dict)  # so many replies break off in their midst
     statuses: dict[str, list[int]] = field(default_factory=dict)  # answered one after the other, then the file
+    num_heads: Counter[str] = field(default_factory=Counter)
     num_bytes: Counter[str] = field(default_factory=Counter)  # that were sent
     url: str = ""
 
@@ -37,6 +40,7 @@ def web_server() -> Iterator[WebServer]:
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
+            state.num_heads[self.path] += 1
             self.answer(head=True)
 
         def do_GET(self) -> None:
@@ -141,6 +145,24 @@ class S3:
                 files.rm(name, recursive=True)
             files.mkdir(name)
             yield files
+
+
+@contextmanager
+def google_server(bucket: str) -> Iterator[Any]:
+    """Google's storage, with one empty bucket, in the memory of this process; gives the file system."""
+    pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    from vidlabel.remote import filesystem
+
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket=bucket)
+    server.start()
+    host, port = server._api._httpd.server_address
+    try:
+        with environment({"STORAGE_EMULATOR_HOST": f"http://{host}:{port}"}):
+            filesystem("gs://").clear_instance_cache()  # one of an earlier test has its address
+            yield filesystem("gs://")
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.test_cli import run
 from vidlabel.decoders.probing import probe
 from vidlabel.errors import InputError, VideoError
 from vidlabel.manifest import read_inputs
-from vidlabel.remote import check_url, join_url, read_range, remote_info
+from vidlabel.remote import check_url, forget_info, join_url, read_range, remote_info
 from vidlabel.remote_cache import local_file, open_copy
 from vidlabel.remote_file import RemoteFile
 
@@ -137,6 +137,18 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error(web: WebServer) ->
     web.files["/big"] = bytes(39 << 20) + b"x" * (1 << 20)
     with pytest.raises(OSError, match="replaced while it was read"):
         list(iter(lambda: file.read(1 << 20), b""))
+
+
+def test_a_file_that_is_opened_again_is_not_asked_for_its_facts_again(web: WebServer) -> None:
+    url = urls(web)[0]
+    assert probe(url) == probe(url)
+    assert 1 <= web.num_heads[f"/clips/{NAMES[0]}"] <= 2  # the second where a minute has just ended
+    web.files[f"/clips/{NAMES[0]}"] = web.files[f"/clips/{NAMES[1]}"][:1000]
+    with pytest.raises(VideoError):
+        probe(url)  # found to be another one, if late
+    forget_info()
+    with pytest.raises(VideoError, match="index"):
+        probe(url)
 
 
 def test_what_is_not_a_video_says_so_and_is_not_tried_again(web: WebServer) -> None:

@@ -249,6 +249,15 @@ def test_a_shard_that_is_none_is_one_clear_line(tmp_path: Path, option: str) -> 
     assert f"--shard {option}: write I/N" in result.stderr
 
 
+@pytest.mark.parametrize("has_root", [False, True])
+def test_shards_of_folders_without_a_root_are_warned(videos: Path, tmp_path: Path, has_root: bool) -> None:
+    arguments = ["caption", str(videos), "--model", "echo", "--out", str(tmp_path / "x.parquet"), "--shard", "1/2"]
+    root = ["--root", str(videos)] if has_root else []
+    result = CliRunner().invoke(app, [*arguments, *root, "--dry-run"])
+    assert result.exit_code == 0
+    assert ("--shard without --root" in result.stderr) != has_root
+
+
 def test_a_dry_run_of_a_shard_counts_its_share_and_leaves_nothing(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.parquet"
     counts = [label(videos, shard_job(out, f"{number}/2", dry_run=True)).num_left for number in (1, 2)]

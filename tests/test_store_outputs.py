@@ -452,3 +452,11 @@ def test_split_writes_its_manifest_to_a_store(bucket: Any, videos: Path) -> None
     assert len(lines) == 7
     assert str(videos / "video000.mp4") in lines[1]
     assert is_tidy(bucket, "clips.csv")
+
+
+def test_doctor_tries_whether_a_store_can_be_written(bucket: Any) -> None:
+    for url, status in (("s3://labels/somewhere", "ok"), ("s3://nobody/x", "fail"), ("https://host/x", "fail")):
+        _, stdout, _ = run_cli("doctor", "--json", "--out", url)
+        found = next(it for it in json.loads(stdout)["findings"] if it["name"] == "output folder")
+        assert (found["status"], url in found["value"]) == (status, True)
+    assert bucket.find("labels") == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +9,12 @@ import typer
 
 def doctor(
     out: Annotated[
-        Path, typer.Option("--out", help="The folder that labels are to go to; it is only looked at.")
-    ] = Path(),
+        str,
+        typer.Option(
+            "--out",
+            help="The folder or bucket that labels are to go to: it is tried whether it can be written.",
+        ),
+    ] = ".",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """What this machine can do, and what is missing. Exits 1 if something must be put right first."""

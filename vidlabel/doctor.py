@@ -195,6 +195,8 @@ def output_finding(machine: Machine) -> Finding:
     if machine.out_problem:
         advice = f"choose another folder, or make {machine.out} writable"
         return Finding(name, f"{machine.out}: {machine.out_problem}", "fail", advice)
+    if isinstance(machine.out, str):
+        return Finding(name, f"{machine.out}, can be written")
     free = machine.out_free_bytes
     value = f"{machine.out}, " + ("free space unknown" if free is None else f"{_gb(free)} free")
     if free is not None and free < _GB // 10:

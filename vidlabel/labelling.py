@@ -43,7 +43,7 @@ from vidlabel.plan import Videos
 from vidlabel.prompts import Pool
 from vidlabel.run import Job, run
 from vidlabel.selecting import select
-from vidlabel.shard import parse_shard
+from vidlabel.shard import parse_shard, warn_of_absolute_paths
 from vidlabel.signals.text import check_signals_installed
 from vidlabel.speech.activity import check_installed
 from vidlabel.summary import Summary
@@ -89,6 +89,7 @@ def _label(
     output = parse_output(options.out)
     if options.shard is not None:
         output = replace(output, shard=parse_shard(options.shard))
+        warn_of_absolute_paths(options.inputs, options.root)
     max_failures = None if options.max_failures is None else parse_max_failures(options.max_failures)
     metrics_file = None if options.metrics_file is None else check_metrics_file(options.metrics_file)
     if videos is None:

@@ -21,6 +21,8 @@ from vidlabel.engine.choice import VARIABLE, Choice, choose, read_facts, triton_
 from vidlabel.engine.memory import available_memory
 from vidlabel.errors import InputError
 from vidlabel.models.presets import PRESETS, is_present, models_home
+from vidlabel.remote import is_url
+from vidlabel.store import writing_problem_at
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +76,7 @@ class Machine:
     weights: tuple[Weights, ...]
     num_cores: int
     memory_bytes: int  # available
-    out: Path
+    out: Path | str  # a string: on a store
     out_problem: str | None  # why it cannot be written
     out_free_bytes: int | None
     home: Path  # of fetched models
@@ -83,8 +85,9 @@ class Machine:
     year: int
 
 
-def read_machine(out: Path) -> Machine:
+def read_machine(out: str | Path) -> Machine:
     """This machine; labels are to go to the folder `out`."""
+    is_on_store = is_url(str(out))
     packages = {name: _package(name) for name in PACKAGES}
     has_torch, has_av = (packages[name].version and not packages[name].problem for name in ("torch", "av"))
     gpus = _gpus() if has_torch else ()
@@ -101,9 +104,9 @@ def read_machine(out: Path) -> Machine:
         weights=tuple(Weights(p.name, is_present(p), p.gigabytes) for p in PRESETS.values() if p.files),
         num_cores=available_cores(),
         memory_bytes=available_memory(),
-        out=out.absolute(),
-        out_problem=writing_problem(out),
-        out_free_bytes=_free_bytes(out),
+        out=str(out) if is_on_store else Path(out).absolute(),
+        out_problem=writing_problem_at(str(out)) if is_on_store else writing_problem(Path(out)),
+        out_free_bytes=None if is_on_store else _free_bytes(Path(out)),
         home=models_home(),
         home_free_bytes=_free_bytes(models_home()),
         shm_bytes=_free_bytes(Path("/dev/shm")) if Path("/dev/shm").is_dir() else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import logging
+import os
 import posixpath
 import re
 import time
@@ -31,6 +32,8 @@ SCHEMES = {
     "http": ("aiohttp", "http"),
     "https": ("aiohttp", "http"),
 }
+# what changes when a file does, as stores call it
+_VERSIONS = ("generation", "ETag", "etag", "oid", "blob_id", "xet_hash", "updated", "LastModified")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CONNECT_SECONDS, _READ_SECONDS = 20, 60
 _PAUSES_SECONDS = (0.3, 1.0, 3.0)  # between tries of one request
@@ -43,6 +46,10 @@ def is_url(text: str) -> bool:
 def is_web(url: str) -> bool:
     """A web server has no folders to list."""
     return url.lower().startswith(("http://", "https://"))
+
+
+def is_hub(url: str) -> bool:
+    return url.lower().startswith("hf://")
 
 
 def check_url(url: str) -> None:
@@ -91,13 +98,26 @@ def remote_info(url: str) -> RemoteInfo:
     """OSError (FileNotFoundError where it is not there) after a few tries."""
 
     def ask() -> RemoteInfo:
-        found = filesystem(url).info(store_path(url))
-        version = next(
-            (str(found[key]) for key in ("ETag", "etag", "oid", "updated", "LastModified") if key in found), ""
-        )
+        found = _hub_info(url) if is_hub(url) else filesystem(url).info(store_path(url))
+        version = next((str(found[key]) for key in _VERSIONS if found.get(key)), "")
         return RemoteInfo(found.get("size"), version)
 
     return tried(url, ask)
+
+
+def recent_info(url: str) -> RemoteInfo:
+    """As `remote_info`, but asked at most once a minute: a file is opened again for each of its clips."""
+    return _info_of_minute(url, int(time.monotonic() // 60))
+
+
+@lru_cache(maxsize=64)
+def _info_of_minute(url: str, minute: int) -> RemoteInfo:
+    return remote_info(url)
+
+
+def forget_info() -> None:
+    """After a file was found to be another one than it was said to be."""
+    _info_of_minute.cache_clear()
 
 
 @lru_cache(maxsize=64)  # a file is opened several times: for its facts, its scenes, each of its clips
@@ -118,7 +138,15 @@ def reads_in_ranges(url: str, info: RemoteInfo) -> bool:
 
 def read_range(url: str, start: int, stop: int) -> bytes:
     """Bytes [start, stop) of a file, or less at its end."""
-    return tried(url, lambda: bytes(filesystem(url).cat_file(store_path(url), start=start, end=stop)))
+
+    def ask() -> bytes:
+        files, path = filesystem(url), store_path(url)
+        if not is_hub(url):
+            return bytes(files.cat_file(path, start=start, end=stop))
+        with files.open(path, size=stop, cache_type="none") as file:  # else it lists the folder to learn the size,
+            return bytes(file._fetch_range(start, stop))  # and reads megabytes ahead
+
+    return tried(url, ask)
 
 
 def copy_to(url: str, target: str) -> None:
@@ -141,8 +169,22 @@ def is_folder(url: str) -> bool:
 def list_files(url: str) -> Iterator[str]:
     """Every file below a folder, as URLs, sorted."""
     scheme = url.partition("://")[0]
-    for path in sorted(tried(url, lambda: filesystem(url).find(store_path(url)))):
+    for path in sorted(tried(url, lambda: _unremembered(url).find(store_path(url)))):
         yield f"{scheme}://{path}"
+
+
+def names_beside(url: str) -> list[str]:
+    """The names of files in the same folder of a store that begin like this one's up to its extension."""
+    folder, _, name = store_path(url).rpartition("/")
+    start = f"{name.rpartition('.')[0]}."
+
+    def ask() -> list[str]:
+        if is_hub(url):  # lists whole folders only; its file system remembers them
+            return list(filesystem(url).ls(folder, detail=False))
+        return list(filesystem(url).find(folder, prefix=start))
+
+    names = (path.removeprefix(f"{folder}/") for path in tried(url, ask))
+    return sorted(name for name in names if name.startswith(start) and "/" not in name)
 
 
 def known_version(location: str) -> str | None:
@@ -167,9 +209,35 @@ def filesystem(url: str) -> Any:
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
         options["client_kwargs"] = {"timeout": limits}
+    elif scheme == "gs":
+        # what is still an experiment there asks for each bucket's kind by another protocol, with credentials of its own
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs it raises too
     elif scheme == "s3":
         options["config_kwargs"] = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
     return fsspec.filesystem(scheme, **options)
+
+
+def _unremembered(url: str) -> Any:
+    files = filesystem(url)
+    files.invalidate_cache()  # the hub's file system remembers listings, whatever it is told
+    return files
+
+
+def _hub_info(url: str) -> dict[str, Any]:
+    """Of one file: its file system would list the whole folder, and remember that."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    files = filesystem(url)
+    place = files.resolve_path(store_path(url))
+    if not hasattr(place, "repo_id"):  # a bucket, which has no revisions
+        return dict(files.info(store_path(url), refresh=True))
+    asked = {"repo_type": place.repo_type, "revision": place.revision}
+    found = HfApi().get_paths_info(place.repo_id, place.path_in_repo, **asked)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "no such file", url)
+    return {"size": found[0].size, "oid": found[0].blob_id} if isinstance(found[0], RepoFile) else {}
 
 
 def store_path(url: str) -> str:

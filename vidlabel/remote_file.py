@@ -7,7 +7,7 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from vidlabel.remote import RemoteInfo, read_range, remote_info
+from vidlabel.remote import RemoteInfo, forget_info, read_range, remote_info
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -60,9 +60,11 @@ class RemoteFile(io.RawIOBase):
             stop = min(start + _BLOCK_BYTES, self._num_bytes)
             block = read_range(self.url, start, stop)
             if len(block) != stop - start:
+                forget_info()
                 raise OSError(errno.EIO, f"{self.url}: {len(block)} bytes came where {stop - start} were to be read")
             self._num_read += 1
             if self._num_read % _BLOCKS_PER_LOOK == 0 and remote_info(self.url).version != self._info.version:
+                forget_info()
                 raise OSError(errno.ESTALE, f"{self.url}: the file was replaced while it was read")
         self._blocks[number] = block  # the latest last
         while len(self._blocks) > _NUM_BLOCKS:

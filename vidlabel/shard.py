@@ -5,11 +5,16 @@ Which share a video is in is a hash of its id, so it does not depend on the orde
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidlabel.data import stable_id
 from vidlabel.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _OPTION = re.compile(r"(\d+)/(\d+)")
 _FOLDER = re.compile(r"shard-(\d+)-of-(\d+)")
@@ -51,3 +56,12 @@ def parse_shard(option: str) -> Shard:
 def shard_of_folder(name: str) -> Shard | None:
     found = _FOLDER.fullmatch(name)
     return None if found is None else Shard(int(found[1]), int(found[2]))
+
+
+def warn_of_absolute_paths(inputs: Iterable[str], root: str | None) -> None:
+    """A video's share is a hash of its id, and without a root its id one of where it lies on this machine."""
+    if root is None and any(Path(given).is_dir() for given in inputs):
+        logger.warning(
+            "--shard without --root: folders must be at the same path on all machines, or videos fall into two shares "
+            "or none; with --root FOLDER paths below it are what counts"
+        )

@@ -4,6 +4,7 @@ completes an upload of several parts in one step, Google a resumable one), so no
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,11 +30,23 @@ class Stored:
 
 def check_output_url(url: str) -> None:
     """InputError where nothing can be written at this URL."""
-    check_url(url)
-    if urlsplit(url).scheme.lower() not in WRITABLE:
-        raise InputError(f"{url}: labels can be written to s3://, gs:// and local folders")
+    _check_scheme(url)
     if not store_path(url).partition("/")[2].strip("/") or url.endswith("/"):
         raise InputError(f"{url}: name a file or a folder in the bucket, for example {url.rstrip('/')}/labels.parquet")
+
+
+def writing_problem_at(url: str) -> str | None:
+    """Why nothing can be written in this folder (or bucket); None if something can."""
+    probe = f"{url.rstrip('/')}/.vidlabel-{uuid.uuid4().hex}"
+    try:
+        _check_scheme(url)
+        write_object(probe, b"")
+        delete(probe)
+    except InputError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def stored(url: str) -> Stored | None:
@@ -122,9 +135,15 @@ def _put_if_google(url: str, data: bytes, version: str | None) -> None:
         uploadType="media",
         name=name,
         ifGenerationMatch=version or "0",
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/octet-stream"},
         data=data,
     )
+
+
+def _check_scheme(url: str) -> None:
+    check_url(url)
+    if urlsplit(url).scheme.lower() not in WRITABLE:
+        raise InputError(f"{url}: labels can be written to s3://, gs:// and local folders")
 
 
 def _stored(facts: Mapping[str, Any]) -> Stored:
@@ -135,7 +154,7 @@ def _stored(facts: Mapping[str, Any]) -> Stored:
 
 def _fresh(url: str) -> Any:
     files = filesystem(url)
-    files.invalidate_cache()  # the hub's remembers listings, whatever it is told
+    files.invalidate_cache()
     return files
 
 

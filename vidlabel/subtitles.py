@@ -15,13 +15,13 @@ import re
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vidlabel.cue_files import ShownCue, clean_lines, read_cue_file
 from vidlabel.data import Cue, Video
 from vidlabel.decoders import text_track
 from vidlabel.errors import VideoError
-from vidlabel.remote import exists, is_url
+from vidlabel.remote import exists, is_url, is_web, names_beside
 from vidlabel.remote_cache import local_file
 from vidlabel.rolling_cues import read_once
 
@@ -75,11 +75,20 @@ def _manifest_cues(subtitle: str) -> list[ShownCue]:
 
 
 def _remote_sidecar(url: str) -> Path | None:
-    """`clip.vtt` or `clip.srt` beside the URL of `clip.mp4`; stores of millions of files are not listed for more."""
+    """By the same rule as beside a local one; a web server cannot list: `clip.vtt` and `clip.srt` are tried."""
     stem = url.rpartition(".")[0]
-    if "?" in url or "/" in url[len(stem) :]:
+    if "/" in url[len(stem) :] or (is_web(url) and "?" in url):
         return None
-    return next((local_file(stem + suffix) for suffix in _SUFFIXES if exists(stem + suffix)), None)
+    if is_web(url):
+        return next((local_file(stem + suffix) for suffix in _SUFFIXES if exists(stem + suffix)), None)
+    folder, _, name = stem.rpartition("/")
+    names = _ranked(_names_beside(url)).get(name)
+    return local_file(f"{folder}/{names[0]}") if names else None
+
+
+@lru_cache(maxsize=64)  # looked for again for each clip of a video
+def _names_beside(url: str) -> tuple[str, ...]:
+    return tuple(names_beside(url))
 
 
 def _find_sidecar(video: Path) -> Path | None:
@@ -113,12 +122,15 @@ def _leads_away(sidecar: Path, video: Video) -> bool:
 @lru_cache(maxsize=4)
 def _sidecars(folder: Path, changed_ns: int) -> dict[str, list[str]]:
     """For each stem the names of its cue files, best first. `changed_ns` is there for the cache."""
-    ranked: dict[str, list[tuple[int, str, int, str]]] = {}
     try:
-        entries = list(folder.iterdir())
+        return _ranked(entry.name for entry in folder.iterdir())
     except PermissionError:
         return {}  # may be entered but not listed
-    for entry in entries:
+
+
+def _ranked(names: Iterable[str]) -> dict[str, list[str]]:
+    ranked: dict[str, list[tuple[int, str, int, str]]] = {}
+    for entry in map(PurePosixPath, names):
         suffix = entry.suffix.lower()
         if suffix not in _SUFFIXES:
             continue

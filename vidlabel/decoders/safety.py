@@ -13,7 +13,7 @@ import stat
 from typing import NoReturn
 
 from vidlabel.errors import VideoError
-from vidlabel.remote import is_url, reads_in_ranges, remote_info
+from vidlabel.remote import is_url, reads_in_ranges, recent_info
 from vidlabel.remote_file import RemoteFile
 
 # Containers (and raw streams) with their media inside. Absent on purpose: hls, dash, concat, sdp, rtsp, image2, lavfi,
@@ -83,7 +83,7 @@ def _open_remote(url: str, *, whole: bool) -> io.RawIOBase:
     from vidlabel.remote_cache import open_copy
 
     try:
-        info = remote_info(url)
+        info = recent_info(url)
         if info.num_bytes == 0:
             raise VideoError("the file is empty", permanent=True)
         return open_copy(url) if whole or not reads_in_ranges(url, info) else RemoteFile(url, info)
