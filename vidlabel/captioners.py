@@ -64,6 +64,23 @@ def load_captioner(
     return WritingCaptioner(captioner, model, tokenizer, base, max_new_tokens=settings.max_new_tokens)
 
 
+def load_encoder(settings: AnswerSettings, *, device: str | None = None) -> Captioner:
+    """The model's vision side, which says nothing and tells what clips look like."""
+    spec = resolve(settings.model)
+    if spec.folder is None:
+        return EchoCaptioner(embeddings=True)
+    import torch
+
+    from vidlabel.engine.encoding import EncodingCaptioner
+    from vidlabel.models.minigpt4_video.vision_side import load_vision, load_vision_sources
+
+    place, dtype = device or ("cuda" if torch.cuda.is_available() else "cpu"), getattr(torch, settings.dtype)
+    if spec.form == "own":
+        return EncodingCaptioner(load_vision(spec.folder, device=place, dtype=dtype))
+    sources, config = read_sources(spec.folder), read_sources_config(spec.folder)
+    return EncodingCaptioner(load_vision_sources(sources, config, device=place, dtype=dtype))
+
+
 def rows_per_slot(num_questions: int | None) -> int:
     """How many questions about one clip are asked at once; any more follow as rows become free."""
     from vidlabel.engine.captioner import ROWS_PER_SLOT

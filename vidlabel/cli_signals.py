@@ -44,6 +44,24 @@ def signals_command(
     frames: Annotated[
         int, typer.Option("--frames", min=1, help="Frames a clip that single pictures are judged by.")
     ] = 16,
+    embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--embeddings",
+            help="Also keep what each clip looks like to a model's vision tower, which is loaded alone, for vidlabel "
+            "dedup: signals.embeddings.parquet beside, and a column temporal_consistency.",
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Whose vision tower: a preset (vidlabel models list) or a model folder; default: mistral.",
+            show_default=False,
+        ),
+    ] = None,
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
     root: o.Root = None,
     manifest_format: o.ManifestFormatOption = "auto",
     video_root: o.VideoRoot = None,

@@ -3,21 +3,24 @@ file has the labels' columns but the texts, then the signals, and what makes it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from vidlabel.captioner import EchoCaptioner
+from vidlabel.captioner import Captioner, EchoCaptioner
+from vidlabel.captioners import load_encoder
 from vidlabel.config import AnswerSettings, Decoder, FrameSettings, Limits, Settings, Split
 from vidlabel.cores import available_cores
-from vidlabel.data import Video
+from vidlabel.data import Video, stable_id
 from vidlabel.decoders.decord import check_decoder
 from vidlabel.errors import InputError
-from vidlabel.labelling import read_videos, scene_settings
+from vidlabel.labelling import choose_device, read_videos, scene_settings
 from vidlabel.labels import escape_name
 from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.max_failures import parse_max_failures
 from vidlabel.metrics import check_metrics_file
+from vidlabel.models.presets import resolve
 from vidlabel.outputs import Output, parse_output
 from vidlabel.pipeline import default_stages
 from vidlabel.plan import Videos
@@ -47,6 +50,10 @@ class SignalOptions:
     out: str
     signals: str
     frames: int
+    embeddings: bool
+    model: str | None
+    device: str
+    dtype: str
     root: str | None
     manifest_format: ManifestFormat
     video_root: Path | None
@@ -97,18 +104,25 @@ def measure_clips(options: SignalOptions) -> Summary:
     names = parse_signals(options.signals)
     check_signals_installed(names)
     check_decoder(options.decoder)
+    settings = _settings(options, names)
+    load_captioner: Callable[[], Captioner] = EchoCaptioner
+    if options.embeddings:
+        settings, load_captioner = _encoding(options, settings)
+    elif options.model is not None:
+        raise InputError(f"--model {options.model}: signals need none; it belongs to --embeddings")
     job = Job(
         output=options.output,
-        settings=_settings(options, names),
+        settings=settings,
         limits=Limits(
             num_workers=options.workers or available_cores(),
             seconds_per_video=options.video_timeout,
             memory_mb=options.worker_memory,
             time_budget_seconds=options.time_budget_seconds,
+            embeddings=options.embeddings,
         ),
         pools=(_POOL,),
         stages=default_stages(),
-        load_captioner=EchoCaptioner,
+        load_captioner=load_captioner,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         limit=options.limit,
@@ -119,6 +133,21 @@ def measure_clips(options: SignalOptions) -> Summary:
     )
     videos = read_videos(options.inputs, options.root, options.manifest_format, options.video_root)
     return run(_Described(videos, options.out), job)
+
+
+def _encoding(options: SignalOptions, settings: Settings) -> tuple[Settings, Callable[[], Captioner]]:
+    """With pictures as the model's vision side wants them, and named after the model: its numbers are never mixed."""
+    spec = resolve(options.model or "mistral")
+    device, dtype = choose_device(options.device, options.dtype, needs_torch=spec.needs_torch)
+    answers = replace(
+        settings.answers,
+        model=spec.name,
+        model_fingerprint=spec.fingerprint,
+        pool_fingerprint=stable_id(_POOL.fingerprint, VERSION),
+        dtype=dtype,
+    )
+    frames = replace(settings.frames, image_size=spec.image_size)
+    return replace(settings, answers=answers, frames=frames), partial(load_encoder, answers, device=device)
 
 
 def _settings(options: SignalOptions, names: tuple[str, ...]) -> Settings:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vidlabel.errors import InputError
-from vidlabel.models.minigpt4_video.checkpoint import read_checkpoint, read_vision
+from vidlabel.models.minigpt4_video.checkpoint import Checkpoint, read_checkpoint, read_vision
 from vidlabel.models.minigpt4_video.config import EVA_VIT_G, ModelConfig, VisionConfig, read_config
 from vidlabel.models.minigpt4_video.families import base_config
 from vidlabel.models.minigpt4_video.lora import merge_lora
@@ -91,11 +91,7 @@ def source_tensors(sources: Sources, config: ModelConfig, *, merge: bool = True)
         name = "visual_encoder." + name
         yield name, replaced.pop(name, tensor)
     yield from checkpoint.projection.items()
-    identity = {
-        "ln_vision.weight": torch.ones(config.vision.embed_dim),
-        "ln_vision.bias": torch.zeros(config.vision.embed_dim),
-    }
-    yield from (checkpoint.ln_vision or identity).items()
+    yield from ln_vision_tensors(checkpoint, config).items()
     for name, tensor in iterate_tensors(sources.language_model):
         tensor = replaced.pop(_LLM + name, tensor)
         factors = lora.pop(name.removesuffix(".weight"), None)
@@ -105,6 +101,13 @@ def source_tensors(sources: Sources, config: ModelConfig, *, merge: bool = True)
     unused = sorted(lora) + sorted(replaced)
     if unused:
         raise InputError(f"{sources.checkpoint}: {', '.join(unused[:5])} has no place in {sources.language_model}")
+
+
+def ln_vision_tensors(checkpoint: Checkpoint, config: ModelConfig) -> Mapping[str, Tensor]:
+    """The norm after the tower; the identity where the checkpoint has none."""
+    size = config.vision.embed_dim
+    identity = {"ln_vision.weight": torch.ones(size), "ln_vision.bias": torch.zeros(size)}
+    return checkpoint.ln_vision or identity
 
 
 def read_llm_config(folder: Path) -> Any:
@@ -161,7 +164,14 @@ def build_empty(config: ModelConfig, llm_config: Any) -> MiniGPT4Video:
     return model
 
 
-def float32_names(model: MiniGPT4Video) -> set[str]:
+class _WithVision(Protocol):
+    @property
+    def ln_vision(self) -> Any: ...
+    @property
+    def visual_encoder(self) -> Any: ...
+
+
+def float32_names(model: _WithVision) -> set[str]:
     """Parameters that stay float32 in half precision, as in the reference: all of vision but its matrix products."""
     names = {f"ln_vision.{name}" for name, _ in model.ln_vision.named_parameters()}
     for module_name, module in model.visual_encoder.named_modules():
