@@ -25,7 +25,8 @@ def row_name(file: str, number: int) -> str:
     """How a message names a line of a manifest; 0 is the file itself."""
     if not number:
         return shown(file)
-    return f"{shown(file)}, {'row' if file.lower().endswith('.parquet') else 'line'} {number}"
+    kinds = {".parquet": "row", ".json": "entry"}
+    return f"{shown(file)}, {kinds.get(Path(file).suffix.lower(), 'line')} {number}"
 
 
 class Places:

@@ -21,6 +21,7 @@ from vidlabel.paths import Places
 from vidlabel.remote import is_url, name_of, parent_url
 from vidlabel.remote_cache import local_file
 from vidlabel.report.places import video_root as labels_root
+from vidlabel.train.conversations import holds_conversations, is_conversation, json_entries, plain_rows
 from vidlabel.train.examples import Example, ExampleTally, NoTextsError
 from vidlabel.train.layout_examples import layout_examples
 from vidlabel.train.layouts import is_layout
@@ -78,6 +79,8 @@ class _Reader:
                 )
             else:
                 yield from read_pairs(given.rstrip("/") or "/", self._places, tally)
+        elif not is_url(given) and given.lower().endswith(".json") and holds_conversations(given):
+            yield from self._of_rows(given, json_entries(given), tally, labels=given)
         elif not is_url(given) and is_layout(given):
             yield from layout_examples(given, self._wish, self._places, self._video_root, tally)
         elif Path(name_of(given)).suffix.lower() in EXTENSIONS:
@@ -95,9 +98,11 @@ class _Reader:
         if not first:
             return
         name: str | None = self._format
-        if name == "auto":
+        every: Iterator[NumberedRow] = chain(first, rows)
+        if is_conversation(first[0][1]):
+            name, every = None, plain_rows(file, every, self._wish.task, tally)
+        elif name == "auto":
             name = recognise(first[0][1], (*COLUMNS["video"], "image"))
-        every = chain(first, rows)
         if name is None or name == "plain":
             base = self._base(labels, first)
             yield from plain_examples(file, every, self._wish, self._places, base, tally)
@@ -110,6 +115,8 @@ class _Reader:
             return self._places.root
         if is_url(given):
             return parent_url(given)
+        if is_conversation(first[0][1]) and self._video_root is not None:
+            return self._places.absolute(self._video_root)
         columns = lower_names(list(first[0][1]))
         if "label_id" not in columns:
             return self._places.absolute(str(Path(given).parent))
