@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import vidlabel
+from vidlabel.cli import app
 from vidlabel.config import AnswerSettings, FrameSettings, SceneSettings
 from vidlabel.data import AskedClip, Cue, Question, Video
 from vidlabel.decoders import probe
@@ -37,6 +39,7 @@ from vidlabel.train.shapes_batch import (
     thing_truth,
 )
 from vidlabel.train.shapes_exam import examine
+from vidlabel.train.shapes_parts import make_parts
 from vidlabel.train.shapes_score import score_caption
 from vidlabel.train.shapes_set import SetPlan, write_set
 from vidlabel.train.shapes_text import Style, caption, captions, question
@@ -311,3 +314,21 @@ def test_a_chinese_caption_says_what_is_true_and_nothing_else_passes(number: int
     _, (asked, answer) = shapes_text_zh.question_of_kind(scene, random)
     assert asked.endswith("？")
     assert answer.endswith("。")
+
+
+def test_a_labeller_that_speaks_chinese_is_made_by_the_three_commands(tmp_path: Path) -> None:
+    """A few steps: nothing is learnt, but each command takes what the one before has made."""
+    made, steps = tmp_path / "set", ("--steps", "2", "--full", "--train-vision", "--device", "cpu", "--samples", "0")
+    write_set(made, SetPlan(num_scenes=4, languages="zh", hard=True))
+    make_parts(tmp_path / "parts", "zh", share=0.001)
+    for stage, start, data, more in (
+        ("align", "parts", "pictures", ()),
+        ("pretrain", "align", "captions.jsonl", ("--turns", "3", "--data", str(made / "tracks.jsonl"))),
+        ("instruct", "pretrain", "questions.jsonl", ("--turns", "3", "--optimizer", "muon")),
+    ):
+        words = ["train", stage, "--from", str(tmp_path / start), "--data", str(made / data), *steps, *more]
+        done = CliRunner().invoke(app, [*words, "--workers", "0", "--out", str(tmp_path / stage)])
+        assert done.exit_code == 0, done.output
+    tokenizer = load_model(tmp_path / "instruct")[1]
+    assert tokenizer.decode(tokenizer.encode("红色的圆形向右移动")) == "红色的圆形向右移动"
+    assert len(tokenizer.encode("红色的圆形")) < 5

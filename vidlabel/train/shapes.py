@@ -10,26 +10,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
-from vidlabel.models.minigpt4_video.config import ModelConfig, VisionConfig
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.saving import save_tensors
 from vidlabel.models.minigpt4_video.tokenizer import load_tokenizer
+from vidlabel.train.shapes_parts import new_model
 from vidlabel.train.shapes_stages import learn_to_repeat, learn_to_see, learn_to_tell_apart, learn_together
-from vidlabel.train.shapes_tokenizer import VOCABULARY, write_tokenizer
+from vidlabel.train.shapes_tokenizer import write_tokenizer
 
 logger = logging.getLogger(__name__)
-
-CONFIG = ModelConfig(
-    vision=VisionConfig(image_size=64, patch_size=8, embed_dim=96, depth=3, num_heads=4, mlp_hidden=384),
-    context_window=1024,
-    num_frames=8,
-)
-
 
 _LAST = 0.12  # of the time, for the last stage
 
@@ -53,25 +44,6 @@ class Plan:
         )
 
 
-def llm_config() -> Any:
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONFIG.context_window,
-        tie_word_embeddings=True,
-        initializer_range=0.05,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=None,
-    )
-
-
 def train(out: Path, plan: Plan, seed: int, *, seconds: float) -> None:
     """Learns, and writes the model folder `out`. What is finished on the way lies in `out.work` until then."""
     work = out.with_name(out.name + ".work")
@@ -89,8 +61,7 @@ def learn(work: Path, plan: Plan, seed: int, *, seconds: float) -> MiniGPT4Video
     started = time.monotonic()
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(work)
-    model = MiniGPT4Video(CONFIG, llm_config())
-    _loosen(model)
+    model = new_model()
     logger.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))
     stages: dict[str, Callable[[], None]] = {
         "seeing": lambda: learn_to_see(model, plan.seeing, seed),
@@ -116,15 +87,6 @@ def learn(work: Path, plan: Plan, seed: int, *, seconds: float) -> MiniGPT4Video
         stage()
         torch.save(model.state_dict(), finished)
     return model.eval()
-
-
-def _loosen(model: MiniGPT4Video) -> None:
-    """Larger first weights than a wide tower's: in one as narrow as this, attention would begin blind."""
-    for module in model.visual_encoder.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-    nn.init.normal_(model.visual_encoder.patch_embed.proj.weight, std=0.07)
-    nn.init.normal_(model.visual_encoder.pos_embed, std=0.3)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ class SetPlan:
     first: int = 0
     num_scenes: int = 2000
     languages: Languages = "en"
-    num_captions: int = 2
+    num_captions: int = 3
     num_questions: int = 6
     num_tracks: int = 2
     hard: bool = False  # more scenes with two things, more questions about what tells them apart

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video, normalise
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
+from vidlabel.train import shapes_text, shapes_text_zh
 from vidlabel.train.shapes_batch import (
     NUM_TRUTHS,
     Sample,
@@ -31,9 +32,9 @@ from vidlabel.train.shapes_batch import (
     thing_truth,
 )
 from vidlabel.train.shapes_check import check
-from vidlabel.train.shapes_text import Asked, attribute_question, captions, motion_question, question, speech_question
+from vidlabel.train.shapes_text import Asked, attribute_question, captions, motion_question, question
 from vidlabel.train.shapes_wear import wear
-from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, make_scene, render
+from vidlabel.train.shapes_world import COLOURS, SHAPES, Language, Scene, make_scene, render
 
 logger = logging.getLogger(__name__)
 
@@ -75,16 +76,20 @@ def learn_to_see(model: MiniGPT4Video, num_steps: int, seed: int) -> None:
             logger.info("see %s loss %.3f, shapes right %.3f", step, loss.item(), right.item())
 
 
-def learn_to_repeat(model: MiniGPT4Video, tokenizer: PromptTokenizer, num_steps: int, seed: int) -> None:
+def learn_to_repeat(
+    model: MiniGPT4Video, tokenizer: PromptTokenizer, num_steps: int, seed: int, spoken: Language = "en"
+) -> None:
     """The language model alone, with noise for pictures: what does the voice say?"""
     language, config = model.llama_model, model.config
     optimizers = _optimizers([(language, 2e-3)])
     random = np.random.default_rng((seed, 2))
+    ask = (shapes_text_zh if spoken == "zh" else shapes_text).speech_question
     for step in _steps(num_steps):
         samples = []
         for i in range(NUM_VOICES):
-            scene = make_scene("train", _number(seed, 1, NUM_VOICES * step.number + i), wild_words=i % 2 == 0)
-            asked = [speech_question(scene, random), speech_question(scene, random)]
+            number = _number(seed, 1, NUM_VOICES * step.number + i)
+            scene = make_scene("train", number, wild_words=i % 2 == 0, language=spoken)
+            asked = [ask(scene, random), ask(scene, random)]
             shares = sample_shares(random, config.num_frames)
             samples.append(make_sample(scene, asked, shares, tokenizer, config, draw=False))
         batch = collate(samples, 1)
@@ -130,7 +135,6 @@ def learn_together(
             logger.info("together %s losses %s", step, np.mean(recent, axis=0).round(4))
         if (step.number + 1) % check_every == 0:
             logger.info("together %s right: %s", step, check(model, tokenizer, num_scenes=32))
-    logger.info("together, at the end, right: %s", check(model, tokenizer, num_scenes=100))
 
 
 def learn_to_tell_apart(
