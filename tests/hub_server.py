@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 REPO = "someone/films"
@@ -23,7 +25,14 @@ class Hub:
     token: str | None = None  # that must be shown, if any
     asked: Counter[str] = field(default_factory=Counter)
     num_bytes: int = 0  # of files that were sent
+    num_commits: int = 0
+    may_write: bool = True
+    refuses_commits: bool = False
     url: str = ""
+
+    @property
+    def head(self) -> str:
+        return f"{self.num_commits:040x}"
 
 
 @contextmanager
@@ -65,11 +74,21 @@ def _serve(handler: BaseHTTPRequestHandler, hub: Hub, body: bytes) -> None:
         return _reply(handler, 401, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
     if path in (api, f"{api}/revision/main"):
         hub.asked["repo"] += 1
-        return _reply(handler, 200, json.dumps({"id": REPO, "sha": "0" * 40}).encode())
+        return _reply(handler, 200, json.dumps({"id": REPO, "sha": hub.head}).encode())
+    if path == f"{api}/auth-check/write":
+        return _reply(handler, 200 if hub.may_write else 403, b"{}")
     if path == f"{api}/paths-info/main":
         hub.asked["info"] += 1
         wanted = parse_qs(body.decode())["paths"]
         return _reply(handler, 200, json.dumps([_facts(hub, it) for it in wanted if it in hub.files]).encode())
+    if path == f"{api}/preupload/main":
+        names = [it["path"] for it in json.loads(body)["files"]]
+        modes = [{"path": name, "uploadMode": "regular", "shouldIgnore": False} for name in names]
+        return _reply(handler, 200, json.dumps({"files": modes}).encode())
+    if path == f"{api}/commit/main" and hub.refuses_commits:
+        return _reply(handler, 403, b'{"error": "You have no right to write here"}')
+    if path == f"{api}/commit/main":
+        return _commit(handler, hub, [json.loads(line) for line in body.splitlines()])
     if path.startswith(f"{api}/tree/main"):
         hub.asked["tree"] += 1
         return _tree(handler, hub, path.removeprefix(f"{api}/tree/main").strip("/"))
@@ -78,6 +97,20 @@ def _serve(handler: BaseHTTPRequestHandler, hub: Hub, body: bytes) -> None:
         hub.asked["file"] += 1
         return _send(handler, hub, hub.files[name])
     return _reply(handler, 404, b"{}", {"X-Error-Code": "EntryNotFound"})
+
+
+def _commit(handler: BaseHTTPRequestHandler, hub: Hub, lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        value = line["value"]
+        if line["key"] == "header" and value.get("parentCommit") != hub.head:
+            return _reply(handler, 412, b'{"error": "The provided parent commit is not the head"}')
+        if line["key"] == "file":
+            hub.files[value["path"]] = base64.b64decode(value["content"])
+        elif line["key"] == "deletedFile":
+            del hub.files[value["path"]]
+    hub.num_commits += 1
+    urls = {"commitUrl": f"{hub.url}/datasets/{REPO}/commit/{hub.head}", "commitOid": hub.head}
+    return _reply(handler, 200, json.dumps(urls).encode())
 
 
 def _tree(handler: BaseHTTPRequestHandler, hub: Hub, folder: str) -> None:

@@ -26,7 +26,7 @@ LAYERS = [
      "vidlabel.outputs", "vidlabel.output_info", "vidlabel.parts", "vidlabel.readers", "vidlabel.resume",
      "vidlabel.duplicates",
      "vidlabel.embeddings", "vidlabel.merge", "vidlabel.gather", "vidlabel.skips", "vidlabel.skip_merge",
-     "vidlabel.working_copy", "vidlabel.place", "vidlabel.store_place", "vidlabel.store_keeper"},
+     "vidlabel.working_copy", "vidlabel.place", "vidlabel.store_place", "vidlabel.store_keeper", "vidlabel.hub_place"},
     {"vidlabel.tables"},
     {"vidlabel.dedup"},
     {"vidlabel.frames", "vidlabel.picking", "vidlabel.resizing", "vidlabel.detectors", "vidlabel.dissolves",

@@ -132,6 +132,31 @@ def test_new_videos_alone_are_labelled_and_other_settings_stop_the_run(bucket: A
     assert len(rows_on(bucket)) == len(after)
 
 
+@pytest.mark.parametrize("name", ["labels.parquet", "labels"])
+def test_what_is_kept_beside_labels_goes_with_them(bucket: Any, tmp_path: Path, name: str) -> None:
+    videos, url = folder_of_videos(tmp_path / "videos", 1), f"s3://labels/a/{name}"
+    arguments = [
+        "--model",
+        "echo",
+        "--out",
+        url,
+        "--workers",
+        "1",
+        "--where",
+        "start_seconds > 1",
+        "--signals",
+        "motion",
+    ]
+    for _ in range(2):
+        code, _, stderr = run_cli("caption", str(videos), *arguments)
+        assert code == 0, stderr
+        two_scenes(videos / "later.mp4", 78)
+    skipped = pq.read_table(pa.BufferReader(bucket.cat_file("labels/a/labels.skipped.parquet")))
+    assert (len(skipped), len(rows_on(bucket, url))) == (2, 2)
+    assert "s3://labels/a/labels.skipped.parquet" in stderr
+    assert not [left for left in bucket.find("labels") if ".work" in left]
+
+
 def test_a_folder_of_somebody_elses_files_is_left_alone(bucket: Any, videos: Path) -> None:
     bucket.pipe("labels/a/films/x.mp4", bytes(3_000_000))
     for overwrite in (False, True):

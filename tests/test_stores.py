@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.hub_server import REPO, Hub, hub_server
@@ -82,9 +86,6 @@ def test_a_repository_of_the_hub_is_a_folder(hub: Hub, videos: Path, tmp_path: P
 
 
 def test_a_repository_without_the_right_is_one_clear_line(hub: Hub, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     hub.token = "hf_another"
     url = f"hf://datasets/{REPO}/raw"
     with environment(hub_environment(hub, tmp_path) | {"HF_TOKEN": "hf_wrong_secret"}):
@@ -103,3 +104,51 @@ def test_subtitles_in_a_bucket_are_found_by_the_local_rule(s3: S3, videos: Path,
         assert label_urls(["s3://sidecars/raw"], tmp_path / "s3.parquet") == {}
     assert captions(tmp_path / "s3.parquet") == local_captions(videos, tmp_path)
     assert [row["subtitle_source"] for row in rows(tmp_path / "s3.parquet")].count("sidecar") == 2
+
+
+def caption_to_hub(hub: Hub, tmp_path: Path, videos: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    url = f"hf://datasets/{REPO}/out/labels.parquet"
+    command = [sys.executable, "-m", "vidlabel", "caption", str(videos), "--model", "echo", "--out", url, *options]
+    with environment(hub_environment(hub, tmp_path) | {"HF_TOKEN": "hf_of_the_test"}):
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_labels_can_be_committed_to_the_hub(hub: Hub, tmp_path: Path) -> None:
+    videos = folder_of_videos(tmp_path / "videos", 2)
+    hub.token, hub.files = "hf_of_the_test", {"README.md": b"films"}
+    assert caption_to_hub(hub, tmp_path, videos).returncode == 0
+    assert (hub.num_commits, sorted(hub.files)) == (1, ["README.md", "out/labels.parquet"])
+    before = _ids(hub)
+    assert len(before) == 4
+    (videos / "bad.mp4").write_bytes(b"no video" * 100)
+    done = caption_to_hub(hub, tmp_path, videos)
+    assert done.returncode == 3
+    assert f"see hf://datasets/{REPO}/out/labels.failures.jsonl" in done.stderr
+    assert (hub.num_commits, _ids(hub)) == (2, before)
+    assert b"bad.mp4" in hub.files["out/labels.failures.jsonl"]
+    assert not list((tmp_path / "cache").glob("outputs/*"))
+    refused = caption_to_hub(hub, tmp_path, videos, "--shard", "1/2")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 2)  # the other: no --root
+
+
+def test_a_commit_that_fails_loses_no_labels(hub: Hub, tmp_path: Path) -> None:
+    videos = folder_of_videos(tmp_path / "videos", 1)
+    hub.token, hub.files = "hf_of_the_test", {"README.md": b"films"}
+    hub.may_write = False
+    refused = caption_to_hub(hub, tmp_path, videos)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "out/labels.parquet cannot be written: access denied" in refused.stderr
+    hub.may_write, hub.refuses_commits = True, True
+    done = caption_to_hub(hub, tmp_path, videos)
+    assert done.returncode == 1
+    assert "out/labels.parquet cannot be written" in done.stderr.splitlines()[-1]
+    (kept,) = (tmp_path / "cache").glob("outputs/*/kept/part-*.parquet")
+    made = {row["label_id"]: row["created_at"] for row in rows(kept)}
+    hub.refuses_commits = False
+    assert caption_to_hub(hub, tmp_path, videos).returncode == 0
+    assert made.items() == _ids(hub).items()
+
+
+def _ids(hub: Hub) -> dict[object, object]:
+    table = pq.read_table(pa.BufferReader(hub.files["out/labels.parquet"]))
+    return {row["label_id"]: row["created_at"] for row in table.to_pylist()}

@@ -200,7 +200,7 @@ def qa(
 @app.command(epilog="Example: vidlabel split examples/videos --out clips.parquet")
 def split(
     inputs: o.Inputs,
-    out: Annotated[str, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl; local or s3:// gs://.")],
+    out: o.ClipsOut,
     root: o.Root = None,
     manifest_format: o.ManifestFormatOption = "auto",
     video_root: o.VideoRoot = None,

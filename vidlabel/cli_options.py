@@ -36,7 +36,12 @@ Inputs = Annotated[
 ]
 Out = Annotated[
     str,
-    typer.Option("--out", help="labels.parquet, labels.jsonl, or a folder of parquet files; local or s3:// gs://."),
+    typer.Option(
+        "--out", help="labels.parquet, labels.jsonl, or a folder of parquet files; local or s3:// gs:// hf://."
+    ),
+]
+ClipsOut = Annotated[
+    str, typer.Option("--out", help="clips.parquet, clips.csv or clips.jsonl; local or s3:// gs:// hf://.")
 ]
 Root = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from vidlabel.config import Settings
 from vidlabel.gather import gather, held
 from vidlabel.lock import locked
 from vidlabel.outputs import Output
+from vidlabel.remote import is_hub
 from vidlabel.shard import Shard
 from vidlabel.store_lock import LockTimes
 
@@ -65,6 +66,12 @@ class LocalPlace:
 def place_of(output: Output, times: LockTimes) -> Iterator[Place]:
     if output.url is None:
         yield LocalPlace(output)
+        return
+    if is_hub(output.url):
+        from vidlabel.hub_place import hub_place
+
+        with hub_place(output) as hub:
+            yield hub
         return
     from vidlabel.store_place import store_place
 

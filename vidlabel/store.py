@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from vidlabel.errors import InputError
-from vidlabel.remote import check_url, filesystem, store_path, tried
+from vidlabel.remote import check_url, filesystem, is_hub, store_path, tried
 
-WRITABLE = ("s3", "gs")
+WRITABLE = ("s3", "gs", "hf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ def writing_problem_at(url: str) -> str | None:
     probe = f"{url.rstrip('/')}/.vidlabel-{uuid.uuid4().hex}"
     try:
         _check_scheme(url)
+        if is_hub(url):
+            return tried(url, lambda: check_hub_right(url))
         write_object(probe, b"")
         delete(probe)
     except InputError as error:
@@ -47,6 +50,15 @@ def writing_problem_at(url: str) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def check_hub_right(url: str) -> None:
+    """The hub's error where this repository may not be written to."""
+    from huggingface_hub import HfApi
+
+    place, api = filesystem(url).resolve_path(store_path(url)), HfApi()
+    if "write" in signature(api.auth_check).parameters:  # older ones can ask for reading only
+        api.auth_check(place.repo_id, repo_type=place.repo_type, write=True)
 
 
 def stored(url: str) -> Stored | None:
@@ -143,7 +155,7 @@ def _put_if_google(url: str, data: bytes, version: str | None) -> None:
 def _check_scheme(url: str) -> None:
     check_url(url)
     if urlsplit(url).scheme.lower() not in WRITABLE:
-        raise InputError(f"{url}: labels can be written to s3://, gs:// and local folders")
+        raise InputError(f"{url}: labels can be written to s3://, gs://, hf:// and local folders")
 
 
 def _stored(facts: Mapping[str, Any]) -> Stored:

@@ -77,26 +77,32 @@ class WorkingCopy:
             there = {name: found for name, found in self._stored().items() if wanted(name)}
             for name in sorted(self._local()):
                 if wanted(name) and name not in there and not (keep and keep(name)):
-                    self._path(name).unlink()
+                    self.path(name).unlink()
                     self._known.pop(name, None)
             for name, found in sorted(there.items()):
                 self._fetch(name, found, keep=keep is not None and keep(name))
 
+    def changes(self, covered: Names) -> tuple[list[str], list[str]]:
+        """What is new here, and what has gone, each in the order in which the store is to hear of it."""
+        local = self._local()
+        changed = [name for name, stamp in local.items() if covered(name) and self._known.get(name) != stamp]
+        gone = [name for name in self._known if covered(name) and name not in local]
+        return sorted(changed, key=self._order), sorted(gone, key=lambda name: (not name.endswith("/run.json"), name))
+
     def push(self, covered: Names, *, with_deletions: bool = True) -> None:
         """Sends what is new here; then deletes there what has gone here."""
         with self._lock:
-            local = self._local()
-            changed = [name for name, stamp in local.items() if covered(name) and self._known.get(name) != stamp]
-            for name in sorted(changed, key=self._order):
+            changed, gone = self.changes(covered)
+            for name in changed:
                 try:
-                    upload(self._path(name), self.url(name))
+                    sent = _stamp(self.path(name))
+                    upload(self.path(name), self.url(name))
                 except FileNotFoundError:
-                    if self._path(name).exists():
+                    if self.path(name).exists():
                         raise  # the bucket is not there
                     continue  # rewritten or removed just now
-                self._known[name] = local[name]
-            gone = [name for name in self._known if covered(name) and name not in local] if with_deletions else []
-            for name in sorted(gone, key=lambda name: (not name.endswith("/run.json"), name)):
+                self._known[name] = sent
+            for name in gone if with_deletions else ():
                 delete(self.url(name))
                 del self._known[name]
 
@@ -112,7 +118,7 @@ class WorkingCopy:
     # ---- one file ------------------------------------------------------------------------------------------------
 
     def _fetch(self, name: str, found: Stored, *, keep: bool) -> None:
-        path = self._path(name)
+        path = self.path(name)
         if path.exists() and name in self._known and found.version and self._versions.get(name) == found.version:
             return
         if path.exists() and keep:
@@ -159,8 +165,8 @@ class WorkingCopy:
                 found[f"{folder}/{name}"] = it
             elif top not in self._stand_ins:
                 self._stand_ins.add(top)
-                self._path(top).parent.mkdir(parents=True, exist_ok=True)
-                self._path(top).touch()
+                self.path(top).parent.mkdir(parents=True, exist_ok=True)
+                self.path(top).touch()
 
     def _local(self) -> dict[str, Stamp]:
         found = {}
@@ -190,7 +196,7 @@ class WorkingCopy:
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         if not set(name.split("/")).isdisjoint(("..", ".", "")):
             raise InputError(f"{self.url(name)}: not a name that vidlabel gives")
         return self.folder / name
