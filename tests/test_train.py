@@ -52,7 +52,7 @@ def losses(out: Path, name: str = "loss") -> dict[int, float]:
 def test_what_is_trained_captions_at_once_and_a_bad_video_costs_itself_only(model: Path, tmp_path: Path) -> None:
     manifest, out = colour_clips(tmp_path / "clips", bad=1), tmp_path / "mine"
     others = colour_clips(tmp_path / "others", 2)
-    more = ("--steps", "6", "--eval-data", str(others), "--eval-every", "3", "--samples", "1", *SHORT)
+    more = ("--steps", "6", "--eval-data", str(others), "--eval-every", "3", "--samples", "1", *SHORT, "--workers", "1")
     done = train("pretrain", manifest, model, out, *more)
     assert done.exit_code == 3, done.output
     assert "bad0.mp4" in (tmp_path / "mine.failures.jsonl").read_text()
@@ -109,7 +109,19 @@ def test_a_question_that_is_too_long_costs_itself_and_a_span_that_is_not_there_i
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_loss(model: Path, clips: Path, tmp_path: Path) -> None:
-    more = ("--steps", "30", "--save-every", "2", "--accumulate", "2", "--lora-dropout", "0.1", *SHORT)
+    more = (
+        "--steps",
+        "30",
+        "--save-every",
+        "2",
+        "--accumulate",
+        "2",
+        "--lora-dropout",
+        "0.1",
+        *SHORT,
+        "--workers",
+        "1",
+    )
     words = train_words("pretrain", clips, model, tmp_path / "killed", *more)
     running = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

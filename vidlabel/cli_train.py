@@ -125,7 +125,7 @@ def train_command(
     ] = None,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option("--device", help="Where it runs.")] = "auto",
     workers: Annotated[
-        int | None, _option("--workers", min=0, help="Processes that decode; default: the cores, one CPU core left.")
+        int | None, _option("--workers", min=0, help="Processes that decode; default: the cores but one.")
     ] = None,
     log_every: Annotated[int, typer.Option("--log-every", min=1, help="Steps from one logged loss to the next.")] = 10,
     eval_every: Annotated[
@@ -143,8 +143,7 @@ def train_command(
     """Make your own labeller: fine-tune a model on captions, or on questions and answers."""
     given = dict(locals())
     from vidlabel.cli import set_up_logging
-    from vidlabel.cores import available_cores
-    from vidlabel.train.options import TrainOptions
+    from vidlabel.train.options import TrainOptions, default_workers
     from vidlabel.train.settings import TrainSettings, settle
     from vidlabel.train.starting import Beginning
     from vidlabel.train.training import train
@@ -155,7 +154,7 @@ def train_command(
     plain = {name: given[name] for name in set(TrainOptions.__dataclass_fields__) & set(given)}
     lists = {name: tuple(given[name] or ()) for name in ("data", "caption_data", "eval_data")}
     plain |= lists | {
-        "workers": max(0, available_cores() - 1) if workers is None else workers,
+        "workers": default_workers() if workers is None else workers,
         "video_root": None if video_root is None else str(video_root),
     }
     code = train(settings, Beginning(start, vision, language_model), TrainOptions(**plain))

@@ -6,7 +6,7 @@ alone, so neither workers nor processes nor a restart change it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +20,10 @@ from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 from vidlabel.prompts import Pool, choose
 from vidlabel.train.batches import Item
+from vidlabel.train.decoding import Decoding
 from vidlabel.train.examples import Example
 from vidlabel.train.features import FeatureCache, Timing
-from vidlabel.train.footage import clip_key, footage_failure, frames_of
+from vidlabel.train.footage import clip_key, footage_failure
 from vidlabel.train.lessons import TOO_LONG, LessonForm, make_lesson
 from vidlabel.train.turns import Row, clip_name
 
@@ -57,13 +58,23 @@ class Teaching:
 class ExampleSet(Dataset[Item | Failure]):
     """Rows by (epoch, index)."""
 
-    def __init__(self, rows: Sequence[Row], teaching: Teaching) -> None:
+    def __init__(self, rows: Sequence[Row], teaching: Teaching, decoding: Decoding) -> None:
         self.rows = rows
-        self._teaching = teaching
+        self._teaching, self._decoding = teaching, decoding
         self._failed: dict[str, Failure] = {}  # what failed once is not tried every epoch
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def announce(self, order: Iterable[tuple[int, int]]) -> None:
+        """The items that will be asked for, each once and in this order."""
+        self._decoding.announce((self.rows[index][0] for _, index in order), self._needs_frames)
+
+    def _needs_frames(self, example: Example) -> bool:
+        cache = self._teaching.cache
+        return clip_name(example) not in self._failed and (
+            cache is None or not cache.has(clip_key(example, self._teaching.frames))
+        )
 
     def __getitem__(self, at: tuple[int, int]) -> Item | Failure:
         epoch, index = at
@@ -71,6 +82,7 @@ class ExampleSet(Dataset[Item | Failure]):
         example = row[0]  # as to its clip all are alike
         clip = clip_name(example)
         if clip in self._failed:
+            self._decoding.skip(example)
             return self._failed[clip]
         try:
             return self._item(row, epoch)
@@ -100,8 +112,9 @@ class ExampleSet(Dataset[Item | Failure]):
         cache = self._teaching.cache
         kept = None if cache is None else cache.get(key)
         if kept is not None:
+            self._decoding.skip(example)
             return kept
-        frames = frames_of(example, self._teaching.frames)
+        frames = self._decoding.frames(example)
         clip = torch.from_numpy(np.ascontiguousarray(frames.images))
         timing = Timing(tuple(frames.pts_seconds.tolist()), frames.cues)
         if cache is not None and cache.holds_pictures:

@@ -56,6 +56,9 @@ class FeatureCache:
             raise InputError(f"{path}: not kept features ({error}); delete it") from error
         return features, Timing(tuple(about["pts_seconds"]), tuple(Cue(*cue) for cue in about["cues"]))
 
+    def has(self, key: str) -> bool:
+        return self._path(key).exists()
+
     def put(self, key: str, features: Tensor, timing: Timing) -> None:
         from safetensors.torch import save_file
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vidlabel.cores import available_cores
 from vidlabel.errors import InputError
 from vidlabel.manifests.sets import ManifestFormat
 from vidlabel.progress import LogFormat
@@ -48,6 +49,12 @@ class Place:
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+
+def default_workers() -> int:
+    """Of one process: its share of the cores, one of them left to itself, but one worker at least."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, available_cores() // here - 1)
 
 
 def choose_device(device: str) -> str:

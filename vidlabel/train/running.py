@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from accelerate import PartialState
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
+from vidlabel.config import Limits
 from vidlabel.data import Failure
 from vidlabel.errors import InputError
+from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.prompt import prompt_budget
@@ -21,6 +24,7 @@ from vidlabel.models.minigpt4_video.unmerged import Unmerged
 from vidlabel.stop import Stop
 from vidlabel.train.checkpoints import latest, prepare
 from vidlabel.train.dataset import ExampleSet, Teaching
+from vidlabel.train.decoding import Decoders, Decoding
 from vidlabel.train.features import FeatureCache, tower_fingerprint
 from vidlabel.train.finishing import save_trained
 from vidlabel.train.lessons import LessonForm
@@ -33,7 +37,7 @@ from vidlabel.train.settings import TrainSettings
 from vidlabel.train.stages import Learning, get_ready
 from vidlabel.train.starting import Beginning, load
 from vidlabel.train.trainer import Course, FailuresOnce, LabellerTrainer
-from vidlabel.train.turns import in_rows
+from vidlabel.train.turns import Row, in_rows
 from vidlabel.train.watching import Samples, Watcher
 
 logger = logging.getLogger(__name__)
@@ -69,26 +73,43 @@ def run(
         options.log_format,
         num_steps=course.num_steps,
     )
-    samples = Samples(begun.model, teaching, [*material.evaluation, *material.train], log, num=options.samples)
-    trainer = LabellerTrainer(
-        Objective(begun.model, None if settings.train_vision else cache),
-        course,
-        work,
-        ExampleSet(rows, teaching),
-        ExampleSet(in_rows(material.evaluation, settings.turns), teaching) if material.evaluation else None,
-        callbacks=[Watcher(log, samples if options.samples else None, stop, every=course.eval_every)],
-        on_failure=FailuresOnce(note),
-    )
-    trainer.remove_callback(PrinterCallback)
-    processes.wait_for_everyone()
-    checkpoint = latest(work)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    objective = Objective(begun.model, None if settings.train_vision else cache)
+    with ExitStack() as stack:
+        decoders = _decoders(options.workers, stack)
+
+        def examples(name: str, wanted: Sequence[Row]) -> ExampleSet:
+            return ExampleSet(wanted, teaching, Decoding(name, teaching.frames, decoders))
+
+        shown = [*material.evaluation, *material.train]
+        decoding = Decoding("samples", teaching.frames, decoders)
+        samples = Samples(begun.model, teaching, decoding, shown, log, num=options.samples)
+        trainer = LabellerTrainer(
+            objective,
+            course,
+            work,
+            examples("train", rows),
+            examples("evaluation", in_rows(material.evaluation, settings.turns)) if material.evaluation else None,
+            callbacks=[Watcher(log, samples if options.samples else None, stop, every=course.eval_every)],
+            on_failure=FailuresOnce(note),
+        )
+        trainer.remove_callback(PrinterCallback)
+        processes.wait_for_everyone()
+        checkpoint = latest(work)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     log.close()
     finished: bool = trainer.state.global_step >= course.num_steps
     if finished and place.is_first:
         save_trained(options.out, begun, settings, dtype=dtype, on_gpu=not course.on_cpu)
     processes.wait_for_everyone()
     return finished
+
+
+def _decoders(num_workers: int, stack: ExitStack) -> Decoders | None:
+    """None: frames are made in this process."""
+    if not num_workers:
+        return None
+    workers: DecodeWorkers[tuple[str, str]] = DecodeWorkers(num_workers=num_workers, memory_mb=Limits().memory_mb)
+    return Decoders(stack.enter_context(workers), num_workers)
 
 
 def learning(settings: TrainSettings) -> Learning:
@@ -173,7 +194,6 @@ def _course(
         max_grad_norm=settings.max_grad_norm,
         dtype=dtype,
         on_cpu=on_cpu,
-        num_workers=options.workers,
         log_every=options.log_every,
         eval_every=options.eval_every or tenth,
         save_every=options.save_every or tenth,

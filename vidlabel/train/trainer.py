@@ -35,7 +35,6 @@ class Course:
     max_grad_norm: float
     dtype: str  # float32, bfloat16, float16
     on_cpu: bool
-    num_workers: int
     log_every: int
     eval_every: int
     save_every: int
@@ -57,6 +56,7 @@ class LabellerTrainer(Trainer):
     ) -> None:
         self._objective, self._course, self._on_failure = objective, course, on_failure
         self._learns_from, self._evaluates_on = train, evaluation
+        self._is_under_way = False
         super().__init__(
             model=objective,
             args=training_arguments(course, work, evaluates=evaluation is not None),
@@ -70,6 +70,14 @@ class LabellerTrainer(Trainer):
         course = self._course
         total = course.num_steps * course.accumulate * course.batch_size * self.args.world_size
         return Schedule(len(self._learns_from), total=total, seed=course.seed)
+
+    def _order_from(self, step: int) -> Iterator[tuple[int, int]]:
+        """The items that this process will ask for after `step`: of all processes' batches every so-and-so-many-th."""
+        num, course = self.args.world_size, self._course
+        for at, pair in enumerate(self._get_train_sampler()):
+            batch = at // course.batch_size
+            if batch >= step * course.accumulate * num and batch % num == self.args.process_index:
+                yield pair
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -85,6 +93,9 @@ class LabellerTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         """As it comes, the failures taken out."""
+        if not self._is_under_way:
+            self._is_under_way = True
+            self._learns_from.announce(self._order_from(self.state.global_step))
         batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         for batch in batches:
             self._note(batch)
@@ -96,13 +107,13 @@ class LabellerTrainer(Trainer):
         """The mean loss of all answer tokens of the evaluation examples, each looked at once."""
         examples = self._evaluates_on
         assert examples is not None
-        mine = range(self.args.process_index, len(examples), self.args.world_size)
+        mine = [(0, index) for index in range(self.args.process_index, len(examples), self.args.world_size)]
+        examples.announce(mine)
         loader: DataLoader[Any] = DataLoader(
             examples,
             batch_size=self._course.batch_size,
-            sampler=[(0, index) for index in mine],
+            sampler=mine,
             collate_fn=collate,
-            num_workers=self._course.num_workers,
         )
         sums = torch.zeros(2, dtype=torch.float64)
         self._objective.eval()
@@ -176,7 +187,6 @@ def training_arguments(course: Course, work: Path, *, evaluates: bool) -> Traini
         save_strategy="steps",
         save_steps=course.save_every,
         save_total_limit=2,  # the older one goes only when the newer one is whole
-        dataloader_num_workers=course.num_workers,
         dataloader_pin_memory=not course.on_cpu,
         remove_unused_columns=False,
         label_names=["labels"],

@@ -17,8 +17,8 @@ from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.stop import Stop
 from vidlabel.train.checkpoints import mark_whole
 from vidlabel.train.dataset import Teaching
+from vidlabel.train.decoding import Decoding
 from vidlabel.train.examples import Example
-from vidlabel.train.footage import frames_of
 from vidlabel.train.logs import TrainLog
 
 _LONGEST_SAMPLE = 96  # tokens
@@ -64,9 +64,16 @@ class Samples:
     """The same few examples each time, asked as labelling would ask them."""
 
     def __init__(
-        self, model: MiniGPT4Video, teaching: Teaching, examples: Sequence[Example], log: TrainLog, *, num: int
+        self,
+        model: MiniGPT4Video,
+        teaching: Teaching,
+        decoding: Decoding,
+        examples: Sequence[Example],
+        log: TrainLog,
+        *,
+        num: int,
     ) -> None:
-        self._model, self._teaching, self._log = model, teaching, log
+        self._model, self._teaching, self._decoding, self._log = model, teaching, decoding, log
         self._examples, self._num = examples, num
         self._shown: list[tuple[Example, AskedClip]] | None = None
 
@@ -90,7 +97,7 @@ class Samples:
             if len(found) == self._num:
                 break
             try:
-                frames = frames_of(example, self._teaching.frames)
+                frames = self._decoding.frames(example)
             except VideoError:
                 continue  # it is recorded where it is learnt from
             # only its id matters to the captioner
