@@ -88,7 +88,7 @@ def filter_command(
         typer.Option(
             "--where",
             metavar="CONDITION",
-            help="Keep rows of which this is true, with any columns: 'motion > 0.2 and camera_motion in "
+            help="Keep rows of which this is true, with any columns: 'motion > 0.02 and camera_motion in "
             '("static", "zoom_in") and not letterboxed\'. What is missing meets no comparison.',
             show_default=False,
         ),
