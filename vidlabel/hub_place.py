@@ -54,7 +54,9 @@ class HubPlace:
 
     @contextmanager
     def held(self, settings: Settings, *, overwrite: bool, dry_run: bool, where: str | None) -> Iterator[bool]:
-        with self._held(held(self.output, settings, overwrite=overwrite, dry_run=dry_run, where=where), is_dry=dry_run) as replacing:
+        with self._held(
+            held(self.output, settings, overwrite=overwrite, dry_run=dry_run, where=where), is_dry=dry_run
+        ) as replacing:
             yield replacing
 
     @contextmanager
