@@ -284,7 +284,10 @@ def stable(folder: Path, paths: Sequence[Path], world: Image) -> None:
                 moved[name].append(abs(a - b) / max(abs(a), abs(b), 0.02))  # below 0.02 there is hardly anything
         print(f"stable      {path.name:44} {bytes_left:.0%} of the bytes", flush=True)
     for name, shares in moved.items():
-        print(f"stable      {name:16} median {statistics.median(shares):6.1%}, most {max(shares):6.1%}", flush=True)
+        spread = f"median {statistics.median(shares):6.1%}, most {max(shares):6.1%}"
+        print(
+            f"stable      {name:16} {spread if kinds[name] == 'float' else f'{sum(shares):.0f} of {len(files)} differ'}"
+        )
 
 
 # ---- cost --------------------------------------------------------------------------------------------------------

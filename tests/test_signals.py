@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -191,8 +193,9 @@ def test_cut_is_found_wherever_it_is(tmp_path: Path, world: Image, at: int) -> N
 def test_fast_pan_and_flash_are_no_cuts(tmp_path: Path, world: Image) -> None:
     fast = made.film(world, made.panning(0.9, 0), seconds=2)
     assert signals_of(tmp_path, fast, ["cut_inside"]) == {"cut_inside": False}
-    flashed = made.replaced(made.film(world, made.still(), seconds=2), [20, 21], 255)
-    assert signals_of(tmp_path, flashed, ["cut_inside"]) == {"cut_inside": False}
+    for path, value in ((made.still(), 255), (made.panning(0.4, 0), 255), (made.panning(0.4, 0), 0)):
+        flashed = made.replaced(made.film(world, path, seconds=1), [10, 11], value)
+        assert signals_of(tmp_path, flashed, ["cut_inside"]) == {"cut_inside": False}
 
 
 def test_bars_are_found_and_dark_pictures_have_none(tmp_path: Path, world: Image) -> None:
@@ -239,3 +242,23 @@ def test_other_pixel_formats_look_the_same(tmp_path: Path, world: Image, pix_fmt
     other, usual = sample_frames(clip, settings).signals, signals_of(tmp_path, film, num_frames=8)
     for name in ("motion", "brightness", "contrast", "blur", "black_share"):
         assert other[name] == pytest.approx(usual[name], rel=0.05), name
+
+
+def test_text_is_found_where_it_is_and_grows_with_its_area(tmp_path: Path, world: Image) -> None:
+    pytest.importorskip("rapidocr")
+    film = made.film(world, made.panning(0.1, 0), seconds=0.2)
+    truth, found = [], []
+    for lines in (0, 1, 4):
+        written, covered = made.with_text(film, lines)
+        truth.append(covered)
+        found += signals_of(tmp_path, written, ["text_coverage"], num_frames=2).values()
+    assert found == pytest.approx(truth, rel=0.5, abs=0.005)
+    assert rises(found)
+
+
+def test_text_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['rapidocr'] = None; from vidlabel.cli import main; main()"
+    args = ["signals", str(tmp_path), "--signals", "text_coverage", "--out", str(tmp_path / "signals.parquet")]
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs rapidocr: pip install 'vidlabel[text]'" in done.stderr

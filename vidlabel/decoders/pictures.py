@@ -22,7 +22,7 @@ _FULL_RANGE = 2
 _LUMA_FIRST = frozenset(  # 8 bits a sample, and nothing but luma in the first plane
     ["yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuv411p", "yuv410p", "nv12"]
 )
-_GLANCE = (48, 27)
+_GLANCE = (48, 20)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
@@ -97,7 +97,7 @@ class SmallPictures:
         return turned(image, display_matrix(frame))
 
     def glance(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
-        """Luma, 0 to 255, of about 48 by 27 single pixels, not turned: so cheap that every frame can be looked at."""
+        """Luma, 0 to 255, of about 48 by 20 single pixels, not turned: so cheap that every frame can be looked at."""
         if frame.format.name not in _LUMA_FIRST:
             return _converted(self._reformatters["gray"], frame, *_GLANCE, "gray", interpolation="POINT")
         import numpy as np

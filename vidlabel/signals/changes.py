@@ -21,7 +21,7 @@ FLASH = 0.10  # of full luma, up and down again: as in WCAG 2, "general flash"
 SWING_SECONDS, FLASH_SECONDS = 0.2, 0.5  # one way; there and back
 STROBE = 3  # flashes within a second; WCAG 2 allows no more
 CUT, CUT_RATIO = 14.0, 3.0  # grey levels between two frames; over what is usual around them
-CUT_SECONDS = 0.15  # a cut stays; a flash or a damaged frame is gone after so long
+CUT_SECONDS, STAYS = 0.15, 0.6  # so much of a cut's step is left after so long; a flash is gone, but what moved is not
 AROUND_SECONDS = 0.4
 
 
@@ -97,14 +97,14 @@ def cut_inside(seen: Seen) -> bool:
         near = np.abs(seconds[1:] - seconds[index + 1]) <= AROUND_SECONDS
         near[index] = False
         usual = float(np.median(steps[near])) if near.any() else 0.0
-        if steps[index] >= CUT_RATIO * max(usual, 1.0) and _stays(glances, seconds, int(index)):
+        step = float(steps[index])
+        if step >= CUT_RATIO * max(usual, 1.0) and _stays(glances, seconds, int(index)) >= STAYS * step:
             return True
     return False
 
 
-def _stays(glances: npt.NDArray[np.int16], seconds: Seconds, index: int) -> bool:
-    """Whether the frames shortly before the change at `index` are unlike those shortly after."""
+def _stays(glances: npt.NDArray[np.int16], seconds: Seconds, index: int) -> float:
+    """How unlike the frames shortly before the change at `index` are to those shortly after, at least."""
     before = glances[(seconds <= seconds[index]) & (seconds > seconds[index] - CUT_SECONDS)]
     after = glances[(seconds >= seconds[index + 1]) & (seconds < seconds[index + 1] + CUT_SECONDS)]
-    least = min(float(np.abs(one - other).mean()) for one in before for other in after)
-    return least >= CUT / 2
+    return min(float(np.abs(one - other).mean()) for one in before for other in after)

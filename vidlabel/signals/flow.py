@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Reals = npt.NDArray[np.float64]
     Whole = npt.NDArray[np.intp]
 
-STEP = 8  # pixels between the places where flow is read
+STEP = 6  # pixels between the places where flow is read
 TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed
 PLAIN = 0.45  # where less of the picture has texture, things move before a plain ground, which stands still
 WRONG = 20.0  # grey levels between a picture and the other one moved by the flow: they do not show the same scene

@@ -26,7 +26,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "motion", "float", "0 and up",
         "mean speed of all pixels, in picture diagonals a second: 0 stands still, 0.1 is brisk, 1 is a whip pan",
-        "dense optical flow (DIS) between frames about 0.07 s apart, at 10 moments of the clip; the camera's own "
+        "dense optical flow (DIS) between frames about 0.07 s apart, at 8 moments of the clip; the camera's own "
         "motion counts; empty where no two moments could be compared",
     ),
     Signal(

@@ -1,6 +1,6 @@
 """Looks at a clip's frames as they are decoded and keeps what its signals need: no file is decoded for them again.
 
-every frame        a glance: some 1,300 pixels' luma, for what a few sampled frames would miss (a flash, a cut)
+every frame        a glance: some 1,000 pixels' luma, for what a few sampled frames would miss (a flash, a cut)
 a sampled frame    a thumbnail
 some sampled ones  a pair: the same, grey, and the picture of a moment later; and a page, large enough to read
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from vidlabel.decoders.pictures import SmallForm
 
 THUMBNAIL = 320  # pixels on the longer side
-MOVING = 256  # likewise, of the pictures that motion is measured between
+MOVING = 192  # likewise, of the pictures that motion is measured between
 GLANCE = 48  # where the decoder has no cheaper way
 NUM_THUMBNAILS = 12
-NUM_PLACES = 5  # where motion is measured, twice in each
+NUM_PLACES = 4  # where motion is measured, twice in each
 NUM_PAGES = 3
 _GOLDEN = 0.618034
 PAIR_SECONDS = 0.06  # two frames at 30 a second: short enough to follow fast motion, long enough to see slow motion
