@@ -30,7 +30,7 @@ PIXELS = parse_signals("pixels")
 
 @pytest.fixture(scope="module")
 def world() -> Image:
-    return made.world(1, size=1400)
+    return made.world(1, size=900)
 
 
 def signals_of(
@@ -40,6 +40,11 @@ def signals_of(
     clip = make_clip(write_video(path / "clip.mp4", pictures, fps=made.FPS))
     settings = FrameSettings(num_frames, 16, subtitles="none", signals=tuple(names), **more)  # type: ignore[arg-type]
     return dict(sample_frames(clip, settings).signals)
+
+
+def shot(world: Image, path: made.Path, *, seconds: float) -> list[Image]:
+    """Small, to be quick."""
+    return made.film(world, path, seconds=seconds, width=320, height=180)
 
 
 def rises(values: Sequence[Value]) -> bool:
@@ -52,7 +57,7 @@ def test_every_signal_of_the_table_is_measured_and_none_else() -> None:
 
 
 def test_signals_have_the_tables_kinds(tmp_path: Path, world: Image) -> None:
-    values = signals_of(tmp_path, made.film(world, made.panning(0.1, 0), seconds=1))
+    values = signals_of(tmp_path, shot(world, made.panning(0.3, 0.1), seconds=1))
     kinds = {"float": float, "bool": bool, "int": int, "string": str}
     assert {name: type(value) for name, value in values.items()} == {
         signal.name: kinds[signal.kind] for signal in SIGNALS if signal.name in PIXELS
@@ -103,12 +108,12 @@ def test_names_are_checked_and_come_in_the_tables_order() -> None:
 def test_light_rises_with_what_it_measures(
     tmp_path: Path, world: Image, name: str, change: Callable[[list[Image], int], list[Image]]
 ) -> None:
-    film = made.film(world, made.panning(0.05, 0), seconds=0.4)
+    film = shot(world, made.panning(0.05, 0), seconds=0.4)
     assert rises([signals_of(tmp_path, change(film, step), [name])[name] for step in range(5)])
 
 
 def test_blur_goes_neither_with_contrast_nor_with_size(tmp_path: Path, world: Image) -> None:
-    film = made.film(world, made.still(), seconds=0.2)
+    film = shot(world, made.still(), seconds=0.2)
     (crisp,) = signals_of(tmp_path, film, ["blur"]).values()
     pale = made.scaled(film, gain=0.4, lift=40)
     large = [np.asarray(picture.repeat(2, axis=0).repeat(2, axis=1)) for picture in film]
@@ -125,7 +130,7 @@ def test_what_cannot_be_known_is_left_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_frames", [8, 16])
 def test_motion_is_a_speed_whatever_the_number_of_frames(tmp_path: Path, world: Image, num_frames: int) -> None:
     speeds = [0.0, 0.02, 0.08, 0.3]
-    films = [made.film(world, made.panning(speed, 0), seconds=2) for speed in speeds]
+    films = [shot(world, made.panning(speed, 0), seconds=2) for speed in speeds]
     found = [signals_of(tmp_path, film, ["motion"], num_frames=num_frames)["motion"] for film in films]
     assert found == pytest.approx(speeds, rel=0.1, abs=0.003)
 
@@ -146,12 +151,12 @@ def test_motion_is_a_speed_whatever_the_number_of_frames(tmp_path: Path, world: 
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_camera_is_told_from_what_moves_before_it(tmp_path: Path, world: Image, path: made.Path, name: str) -> None:
-    film = made.with_shapes(made.film(world, path, seconds=2), 0.2, 3)
+    film = made.with_shapes(shot(world, path, seconds=2), 0.2, 3, radius=20)
     assert signals_of(tmp_path, film, ["camera_motion"]) == {"camera_motion": name}
 
 
 def test_turned_file_pans_as_it_is_shown(tmp_path: Path, world: Image) -> None:
-    film = made.film(world, made.panning(0.1, 0), seconds=1)
+    film = shot(world, made.panning(0.1, 0), seconds=1)
     stored = [np.ascontiguousarray(np.rot90(picture, -1)) for picture in film]  # and turned back by the player
     clip = make_clip(write_video(tmp_path / "turned.mp4", stored, rotation=90))
     settings = FrameSettings(8, 16, subtitles="none", signals=("camera_motion",))
@@ -159,7 +164,7 @@ def test_turned_file_pans_as_it_is_shown(tmp_path: Path, world: Image) -> None:
 
 
 def test_slide_stands_still_and_a_pan_does_not(tmp_path: Path, world: Image) -> None:
-    slide, pan = (made.film(world, path, seconds=2) for path in (made.still(), made.panning(0.05, 0)))
+    slide, pan = (shot(world, path, seconds=2) for path in (made.still(), made.panning(0.05, 0)))
     assert signals_of(tmp_path, slide, ["static_share"]) == {"static_share": 1.0}
     assert signals_of(tmp_path, pan, ["static_share"]) == {"static_share": 0.0}
     half = signals_of(tmp_path, [*slide, *pan], ["static_share"])["static_share"]
@@ -167,7 +172,7 @@ def test_slide_stands_still_and_a_pan_does_not(tmp_path: Path, world: Image) -> 
 
 
 def test_one_frame_of_a_flash_is_seen_though_no_sampled_frame_shows_it(tmp_path: Path, world: Image) -> None:
-    film = made.film(world, made.panning(0.03, 0), seconds=3)
+    film = shot(world, made.panning(0.03, 0), seconds=3)
     names = ["flash", "strobe", "cut_inside", "black_share", "white_share"]
     assert signals_of(tmp_path, film, names, num_frames=4) == dict.fromkeys(names[:3], False) | dict.fromkeys(
         names[3:], 0.0
@@ -184,23 +189,23 @@ def test_one_frame_of_a_flash_is_seen_though_no_sampled_frame_shows_it(tmp_path:
 @pytest.mark.parametrize("at", [2, 40, 72])
 def test_cut_is_found_wherever_it_is(tmp_path: Path, world: Image, at: int) -> None:
     first, second = (
-        made.film(world, made.panning(0.05, 0), seconds=3),
-        made.film(made.world(2, size=700), made.still(), seconds=3),
+        shot(world, made.panning(0.05, 0), seconds=3),
+        shot(made.world(2, size=500), made.still(), seconds=3),
     )
     assert signals_of(tmp_path, [*first[:at], *second[at:]], ["cut_inside"], num_frames=4) == {"cut_inside": True}
 
 
 def test_fast_pan_and_flash_are_no_cuts(tmp_path: Path, world: Image) -> None:
-    fast = made.film(world, made.panning(0.9, 0), seconds=2)
+    fast = shot(world, made.panning(0.9, 0), seconds=2)
     assert signals_of(tmp_path, fast, ["cut_inside"]) == {"cut_inside": False}
     for path, value in ((made.still(), 255), (made.panning(0.4, 0), 255), (made.panning(0.4, 0), 0)):
-        flashed = made.replaced(made.film(world, path, seconds=1), [10, 11], value)
+        flashed = made.replaced(shot(world, path, seconds=1), [10, 11], value)
         assert signals_of(tmp_path, flashed, ["cut_inside"]) == {"cut_inside": False}
 
 
 def test_bars_are_found_and_dark_pictures_have_none(tmp_path: Path, world: Image) -> None:
     names = ["letterboxed", "pillarboxed", "content_box"]
-    film = made.film(world, made.panning(0.1, 0), seconds=0.4)
+    film = shot(world, made.panning(0.1, 0), seconds=0.4)
 
     def bars(**sides: float) -> list[Value]:
         return list(signals_of(tmp_path, made.with_bars(film, **sides), names).values())
@@ -216,7 +221,7 @@ def test_bars_are_found_and_dark_pictures_have_none(tmp_path: Path, world: Image
 
 
 def test_logo_is_seen_over_what_moves_and_not_known_over_what_does_not(tmp_path: Path, world: Image) -> None:
-    moving, fixed = (made.film(world, path, seconds=2) for path in (made.panning(0.15, 0.05), made.still()))
+    moving, fixed = (shot(world, path, seconds=2) for path in (made.panning(0.15, 0.05), made.still()))
     shares = [0.0, 0.01, 0.03, 0.08]
     found = [
         signals_of(tmp_path, made.with_logo(moving, share), ["overlay_share"])["overlay_share"] for share in shares
@@ -226,7 +231,7 @@ def test_logo_is_seen_over_what_moves_and_not_known_over_what_does_not(tmp_path:
 
 
 def test_other_decoder_measures_what_sampled_frames_show(tmp_path: Path, world: Image) -> None:
-    film = made.film(world, made.panning(0.1, 0), seconds=2)
+    film = shot(world, made.panning(0.1, 0), seconds=2)
     names = ["motion", "camera_motion", "brightness", "blur", "flash", "cut_inside"]
     ours, theirs = (signals_of(tmp_path, film, names, decoder=decoder) for decoder in ("pyav", "decord"))
     assert theirs["camera_motion"] == ours["camera_motion"] == "pan_right"
@@ -236,7 +241,7 @@ def test_other_decoder_measures_what_sampled_frames_show(tmp_path: Path, world: 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv444p"])
 def test_other_pixel_formats_look_the_same(tmp_path: Path, world: Image, pix_fmt: str) -> None:
-    film = made.replaced(made.film(world, made.panning(0.1, 0), seconds=1), range(5), 0)
+    film = made.replaced(shot(world, made.panning(0.1, 0), seconds=1), range(5), 0)
     clip = make_clip(write_video(tmp_path / "other.mp4", film, pix_fmt=pix_fmt))
     settings = FrameSettings(8, 16, subtitles="none", signals=PIXELS)
     other, usual = sample_frames(clip, settings).signals, signals_of(tmp_path, film, num_frames=8)
