@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -108,7 +109,10 @@ def test_a_question_that_is_too_long_costs_itself_and_a_span_that_is_not_there_i
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_loss(model: Path, clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_a_killed_run_ends_with_the_same_loss(
+    number: signal.Signals, code: int, model: Path, clips: Path, tmp_path: Path
+) -> None:
     more = (
         "--steps",
         "30",
@@ -127,8 +131,8 @@ def test_a_killed_run_ends_with_the_same_loss(model: Path, clips: Path, tmp_path
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed.work").glob("checkpoint-*/whole")) and time.monotonic() < deadline:
         time.sleep(0.005)
-    running.kill()
-    running.wait()
+    running.send_signal(number)
+    assert running.wait() == code
     assert not (tmp_path / "killed").exists(), "it was over before it was killed"
     assert CliRunner().invoke(app, words).exit_code == 0
     assert train("pretrain", clips, model, tmp_path / "whole", *more).exit_code == 0

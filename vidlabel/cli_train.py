@@ -143,7 +143,7 @@ def train_command(
     """Make your own labeller: fine-tune a model on captions, or on questions and answers."""
     given = dict(locals())
     from vidlabel.cli import set_up_logging
-    from vidlabel.train.options import TrainOptions, default_workers
+    from vidlabel.train.options import Place, TrainOptions, default_workers
     from vidlabel.train.settings import TrainSettings, settle
     from vidlabel.train.starting import Beginning
     from vidlabel.train.training import train
@@ -161,6 +161,8 @@ def train_command(
     if code > 128:
         typer.echo("vidlabel: stopped; the same command goes on from here", err=True)
         raise typer.Exit(code)
+    if not Place().is_first:
+        return
     typer.echo(f"{out}: use it as --model {out}")
     if code:
         typer.echo(f"vidlabel: some videos were left out, see {out}.failures.jsonl", err=True)

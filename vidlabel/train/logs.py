@@ -51,7 +51,7 @@ class TrainLog:
                 self._writer.add_scalar(name, value, step)
             self._writer.flush()
         now = time.monotonic()
-        if "eval_loss" in values or step == self._num_steps or now - self._said >= LINE_SECONDS or not self._said:
+        if "eval_loss" in values or step == self._num_steps or now - self._said >= LINE_SECONDS:
             self._said = now
             left = self._seconds_left(step, now)
             shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())

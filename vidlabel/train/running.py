@@ -98,6 +98,7 @@ def run(
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     log.close()
     finished: bool = trainer.state.global_step >= course.num_steps
+    _forget(trainer, objective)
     if finished and place.is_first:
         save_trained(options.out, begun, settings, dtype=dtype, on_gpu=not course.on_cpu)
     processes.wait_for_everyone()
@@ -110,6 +111,15 @@ def _decoders(num_workers: int, stack: ExitStack) -> Decoders | None:
         return None
     workers: DecodeWorkers[tuple[str, str]] = DecodeWorkers(num_workers=num_workers, memory_mb=Limits().memory_mb)
     return Decoders(stack.enter_context(workers), num_workers)
+
+
+def _forget(trainer: LabellerTrainer, objective: Objective) -> None:
+    """The memory of the optimizer is wanted back: what was learnt is tried out before it is put in place."""
+    trainer.optimizer = trainer.lr_scheduler = None
+    trainer.model_wrapped = objective
+    trainer.accelerator.free_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def learning(settings: TrainSettings) -> Learning:
