@@ -411,7 +411,7 @@ def test_work_folder_says_what_is_made_and_ends_empty(output: Output) -> None:
     assert not (output.work / ".part-1.parquet.tmp").exists()
     run = json.loads((output.work / "run.json").read_text())
     assert run["settings"] == json.loads(SETTINGS.to_json())
-    assert set(run) == {"settings", "vidlabel_version", "started_at", "replaces"}
+    assert set(run) == {"settings", "vidlabel_version", "started_at", "replaces", "where"}
     remove_work(output)
     assert list(output.work.iterdir()) == []
 
