@@ -17,9 +17,11 @@ from tests.hub_server import REPO, Hub, hub_server
 from tests.runs import folder_of_videos, job, label, rows
 from tests.stores import S3, cache_in, environment, google_server
 from tests.test_remote import WORDS, captions, label_urls, local_captions
+from vidlabel.errors import LockedError
 from vidlabel.outputs import parse_output
 from vidlabel.remote import names_beside
 from vidlabel.store import read_object, write_if
+from vidlabel.store_lock import LockLostError, LockTimes, StoreLock
 
 NAMES = ["video000.mp4", "video001.mp4"]
 
@@ -30,6 +32,11 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "video001.de-orig.srt").write_text(WORDS)  # by no name that could be guessed
     (folder / "video001.zz.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nanother\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def local(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+    return local_captions(videos, tmp_path_factory.mktemp("local"))
 
 
 @pytest.fixture
@@ -48,11 +55,13 @@ def hub_environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
     return {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
-def test_a_bucket_of_google_is_a_folder(google: Any, videos: Path, tmp_path: Path) -> None:
+def test_a_bucket_of_google_is_a_folder(
+    google: Any, videos: Path, local: list[tuple[object, ...]], tmp_path: Path
+) -> None:
     for path in videos.iterdir():
         google.pipe_file(f"films/raw/{path.name}", path.read_bytes())
     assert label_urls(["gs://films/raw"], tmp_path / "gs.parquet") == {}
-    assert captions(tmp_path / "gs.parquet") == local_captions(videos, tmp_path)
+    assert captions(tmp_path / "gs.parquet") == local
     assert [row["subtitle_source"] for row in rows(tmp_path / "gs.parquet")].count("sidecar") == 2
     assert names_beside("gs://films/raw/video001.mp4") == [
         "video001.de-orig.srt", "video001.mp4", "video001.zz.srt",
@@ -69,18 +78,28 @@ def test_labels_can_be_written_to_google(google: Any, videos: Path, tmp_path: Pa
     assert ids == {row["label_id"] for row in rows(tmp_path / "local.parquet")}
     assert google.find("films/out") == ["films/out/labels.jsonl", "films/out/labels.jsonl.run.json"]
     assert label(videos, made).num_done_before == 2
+    held = StoreLock("gs://films/x.work/lock", "one", LockTimes())
+    held.acquire()
+    other = StoreLock("gs://films/x.work/lock", "two", LockTimes())
+    with pytest.raises(LockedError):  # though this store takes whatever is written
+        other.acquire()
+    google.pipe_file("films/x.work/lock", b'{"token": "of another one"}')
+    with pytest.raises(LockLostError):
+        held.beat()
     assert write_if("gs://films/k", b"1", "17")  # the emulator knows no conditions; that it is asked is all that shows
     assert read_object("gs://films/k") == b"1"
 
 
-def test_a_repository_of_the_hub_is_a_folder(hub: Hub, videos: Path, tmp_path: Path) -> None:
+def test_a_repository_of_the_hub_is_a_folder(
+    hub: Hub, videos: Path, local: list[tuple[object, ...]], tmp_path: Path
+) -> None:
     hub.files = {f"raw/{path.name}": path.read_bytes() for path in videos.iterdir()}
     hub.files["m.csv"] = b"video,note\nraw/video001.mp4,x\n"
     hub.token = "hf_of_the_test"
     with environment(hub_environment(hub, tmp_path) | {"HF_TOKEN": hub.token}):
         assert label_urls([f"hf://datasets/{REPO}/raw"], tmp_path / "hf.parquet") == {}
         assert label_urls([f"hf://datasets/{REPO}/m.csv"], tmp_path / "m.parquet") == {}
-    assert captions(tmp_path / "hf.parquet") == local_captions(videos, tmp_path)
+    assert captions(tmp_path / "hf.parquet") == local
     assert {row["video_path"] for row in rows(tmp_path / "hf.parquet")} == set(NAMES)
     assert {(row["note"], row["subtitle_source"]) for row in rows(tmp_path / "m.parquet")} == {("x", "sidecar")}
 
@@ -96,13 +115,15 @@ def test_a_repository_without_the_right_is_one_clear_line(hub: Hub, tmp_path: Pa
     assert "hf_wrong_secret" not in done.stderr
 
 
-def test_subtitles_in_a_bucket_are_found_by_the_local_rule(s3: S3, videos: Path, tmp_path: Path) -> None:
+def test_subtitles_in_a_bucket_are_found_by_the_local_rule(
+    s3: S3, videos: Path, local: list[tuple[object, ...]], tmp_path: Path
+) -> None:
     with cache_in(tmp_path / "cache"), s3.bucket("sidecars") as files:
         for path in videos.iterdir():
             files.pipe(f"sidecars/raw/{path.name}", path.read_bytes())
         files.pipe("sidecars/raw/video000.mp4.d/video000.vtt", b"WEBVTT\n")  # in a folder of its own: not beside
         assert label_urls(["s3://sidecars/raw"], tmp_path / "s3.parquet") == {}
-    assert captions(tmp_path / "s3.parquet") == local_captions(videos, tmp_path)
+    assert captions(tmp_path / "s3.parquet") == local
     assert [row["subtitle_source"] for row in rows(tmp_path / "s3.parquet")].count("sidecar") == 2
 
 

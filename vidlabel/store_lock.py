@@ -47,22 +47,19 @@ class StoreLock:
         """Raises LockedError; True: it was left there by a run that was killed in this folder."""
         deadline = time.monotonic() + wait_seconds
         while True:
-            if write_if(self.url, self._body(), None) and self._is_mine():
-                return False
             holder, found = self._holder(), stored(self.url)
-            if holder is None or found is None:
-                time.sleep(0.1)
-                continue  # let go just then
-            if holder.get("token") == self._token:
+            if holder is None or found is None:  # looked for first: a store may know no conditions
+                if write_if(self.url, self._body(), None) and self._is_mine():
+                    return False
+            elif holder.get("token") == self._token:
                 self._version = found.version
                 return False  # it was made, only the answer got lost
-            left_here = holder.get("owner") == self._owner
-            if left_here or self._is_stale(found):
+            elif (left_here := holder.get("owner") == self._owner) or self._is_stale(found):
                 if write_if(self.url, self._body(), found.version) and self._is_mine():
                     return left_here
             elif time.monotonic() >= deadline:
                 raise LockedError(self._held_by(holder))
-            time.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
+            time.sleep(min(0.5, max(0.05, deadline - time.monotonic())))
 
     def check_free(self) -> None:
         """LockedError if somebody holds it who is not known to be gone."""
@@ -72,6 +69,7 @@ class StoreLock:
 
     def beat(self) -> None:
         """Says that its holder lives. LockLostError if it is not the holder any more."""
+        self.confirm()
         if not write_if(self.url, self._body(), self._version) or not self._is_mine():
             self.confirm()
 
