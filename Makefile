@@ -53,6 +53,7 @@ bench: $(STAMP)  ## run the benchmarks that need no GPU; each prints a ratio aga
 	$(BIN)/python -m benchmarks.labels_table
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.export
+	$(BIN)/python -m benchmarks.dedup --rows 200000
 
 bench-gpu: $(STAMP)  ## measure the engine on a GPU, ten minutes; writes gpu-results/
 	$(BIN)/python -m benchmarks.gpu --out gpu-results
