@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -28,7 +30,7 @@ from vidlabel.errors import InputError, LockedError, WriteError
 from vidlabel.outputs import parse_output, work_place
 from vidlabel.run import Job
 from vidlabel.shard import parse_shard
-from vidlabel.store import stored, write_if
+from vidlabel.store import stored, write_if, writing_problem_at
 from vidlabel.store_lock import LockLostError, LockTimes, StoreLock
 from vidlabel.summary import Summary
 
@@ -236,6 +238,23 @@ def test_runs_killed_at_random_moments_lose_nothing_and_show_nothing_half(
         if number % 2:
             shutil.rmtree(tmp_path / "cache", ignore_errors=True)
             time.sleep(QUICK.stale_seconds + 1.1)
+    label(videos, store_job())
+    assert _without_times(rows_on(bucket)) == local_rows
+    assert is_tidy(bucket, "labels.parquet")
+
+
+def test_a_run_stopped_by_a_signal_leaves_its_parts_there_and_nothing_here(
+    bucket: Any, videos: Path, local_rows: list[dict[str, object]]
+) -> None:
+    def stop() -> None:
+        time.sleep(0.3)  # until what was answered is saved
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    summary = label(videos, store_job(load_captioner=lambda: Cutting(stop)))
+    assert summary.exit_code == 128 + signal.SIGTERM
+    assert parts_on(bucket)
+    assert not [name for name in bucket.find("labels") if name.endswith("/lock")]
+    assert not list(work_place(URL).parent.iterdir())
     label(videos, store_job())
     assert _without_times(rows_on(bucket)) == local_rows
     assert is_tidy(bucket, "labels.parquet")
@@ -480,8 +499,9 @@ def test_split_writes_its_manifest_to_a_store(bucket: Any, videos: Path) -> None
 
 
 def test_doctor_tries_whether_a_store_can_be_written(bucket: Any) -> None:
-    for url, status in (("s3://labels/somewhere", "ok"), ("s3://nobody/x", "fail"), ("https://host/x", "fail")):
-        _, stdout, _ = run_cli("doctor", "--json", "--out", url)
-        found = next(it for it in json.loads(stdout)["findings"] if it["name"] == "output folder")
-        assert (found["status"], url in found["value"]) == (status, True)
+    _, stdout, _ = run_cli("doctor", "--json", "--out", "s3://labels/somewhere")
+    found = next(it for it in json.loads(stdout)["findings"] if it["name"] == "output folder")
+    assert (found["status"], found["value"]) == ("ok", "s3://labels/somewhere, can be written")
+    assert writing_problem_at("s3://nobody/x") == "no such bucket"
+    assert "labels can be written to s3://" in str(writing_problem_at("https://host/x"))
     assert bucket.find("labels") == []

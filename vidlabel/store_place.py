@@ -129,7 +129,7 @@ class StorePlace:
             with local as inside:
                 self._send_all(lock, _everything)  # what shards have left is this run's own now
                 yield inside
-                self._send_all(lock, _everything)
+            self._send_all(lock, _everything)  # after `local`, which removes a work folder that nothing is in
 
     @contextmanager
     def _held_shard(self, local: AbstractContextManager[Held]) -> Iterator[Held]:
