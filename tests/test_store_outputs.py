@@ -498,6 +498,17 @@ def test_split_writes_its_manifest_to_a_store(bucket: Any, videos: Path) -> None
     assert is_tidy(bucket, "clips.csv")
 
 
+def test_signals_are_written_to_a_store(bucket: Any, videos: Path) -> None:
+    url = "s3://labels/a/signals.parquet"
+    code, _, stderr = run_cli("signals", str(videos), "--out", url, "--signals", "brightness", "--workers", "1")
+    assert code == 0, stderr
+    rows = rows_on(bucket, url)
+    assert len(rows) == 6
+    assert all(0 <= float(str(row["brightness"])) <= 1 for row in rows)
+    assert str(videos / "video000.mp4") in {row["video"] for row in rows}
+    assert is_tidy(bucket, "signals.parquet")
+
+
 def test_doctor_tries_whether_a_store_can_be_written(bucket: Any) -> None:
     _, stdout, _ = run_cli("doctor", "--json", "--out", "s3://labels/somewhere")
     found = next(it for it in json.loads(stdout)["findings"] if it["name"] == "output folder")
