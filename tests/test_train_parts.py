@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from benchmarks.train_new_things import new_scene
 from vidlabel.cli import app
 from vidlabel.data import Video
 from vidlabel.errors import InputError
@@ -17,6 +19,8 @@ from vidlabel.train.dataset import Schedule, Teaching
 from vidlabel.train.examples import Example
 from vidlabel.train.rates import Rates, make_optimizer
 from vidlabel.train.settings import settle
+from vidlabel.train.shapes_text import caption
+from vidlabel.train.shapes_world import render
 from vidlabel.train.splitting import apart, split_off
 from vidlabel.train.turns import in_rows
 
@@ -114,6 +118,16 @@ def test_evaluation_has_videos_of_its_own() -> None:
     assert apart(examples, held) == learnt
     with pytest.raises(InputError, match="there is one video only"):
         split_off([example(1, "a.mp4"), example(2, "a.mp4")], 0.5)
+
+
+def test_new_things_to_teach_are_drawn_and_told_of() -> None:
+    for number, words in enumerate([("pink",), ("cross",), ("pink", "cross")]):
+        scene = new_scene("train", number)
+        told = caption(scene, "plain")
+        assert all(word in told for word in words), told
+        old = replace(scene, things=(*scene.things[:-1], replace(scene.things[-1], shape="circle", rgb=(0, 0, 0))))
+        # at the first moment or at the last, whatever appears or disappears
+        assert (render(scene, [0.0, 1.0], 64, 64) != render(old, [0.0, 1.0], 64, 64)).any()
 
 
 def test_help_names_the_stages() -> None:
