@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidlabel.signals.seen import Pair, Pixels, Seen
+from vidlabel.signals.seen import Pair, Seen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
     Whole = npt.NDArray[np.intp]
 
 STEP = 6  # pixels between the places where flow is read
-TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed
+TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed for sure
+EMPTY = 25  # pixels: a square of that size without detail or change: nothing is seen to move
 PLAIN = 0.45  # where less of the picture has texture, things move before a plain ground, which stands still
 WRONG = 20.0  # grey levels between a picture and the other one moved by the flow: they do not show the same scene
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """Flow at P places of a picture. Lengths are shares of its diagonal, so that size does not matter."""
+    """Between two pictures. Lengths are shares of their diagonal, so that size does not matter."""
 
-    places: Reals  # (P, 2): x and y from the middle
+    places: Reals  # (P, 2): x and y from the middle, where there is something that can be followed
     speeds: Reals  # (P, 2): a second
+    mean_speed: float  # of all of the picture
     at_seconds: float
 
 
 def flow_of(pair: Pair) -> Flow | None:
-    """At the places with texture. None where the second picture is not the first one moved."""
+    """None where the second picture is not the first one moved."""
     import cv2
 
     high, wide = pair.first.shape
@@ -48,31 +50,24 @@ def flow_of(pair: Pair) -> Flow | None:
     wrong = np.abs(pair.first[ys, xs].astype(np.int16) - pair.second[to_y, to_x])
     if float(wrong.mean()) > WRONG:
         return None
-    textured = _texture(pair.first)[ys, xs] >= TEXTURE
+    detail = cv2.absdiff(pair.first, cv2.blur(pair.first, (STEP + 1, STEP + 1)))
+    shows = cv2.blur(cv2.max(detail, cv2.absdiff(pair.first, pair.second)), (EMPTY, EMPTY))
+    moved[(shows == 0)[ys, xs]] = 0  # flow there is what the method made up
+    diagonal = math.hypot(high, wide)
+    mean_speed = float(np.hypot(moved[..., 0], moved[..., 1]).mean()) / (diagonal * pair.seconds)
+    textured = (cv2.blur(detail, (STEP + 1, STEP + 1)) >= TEXTURE)[ys, xs]
     if _spread(textured) < PLAIN:
         moved[~textured] = 0
         textured = np.ones_like(textured)
-    diagonal = math.hypot(high, wide)
-    places = np.stack([xs - wide / 2, ys - high / 2], axis=-1).reshape(-1, 2) / diagonal
-    return Flow(
-        places=places[textured.reshape(-1)],
-        speeds=moved[textured].astype(np.float64) / (diagonal * pair.seconds),
-        at_seconds=pair.at_seconds,
-    )
+    places = np.stack([xs - wide / 2, ys - high / 2], axis=-1)[textured] / diagonal
+    speeds = moved[textured].astype(np.float64) / (diagonal * pair.seconds)
+    return Flow(places, speeds, mean_speed, pair.at_seconds)
 
 
 @lru_cache(maxsize=4)  # the pictures of a run have few sizes
 def _grid(high: int, wide: int) -> tuple[Whole, Whole]:
     ys, xs = np.mgrid[STEP // 2 : high : STEP, STEP // 2 : wide : STEP]
     return ys, xs
-
-
-def _texture(picture: Pixels) -> Pixels:
-    """How far pixels are from the mean of those around them, around each."""
-    import cv2
-
-    around = (STEP + 1, STEP + 1)
-    return np.asarray(cv2.blur(cv2.absdiff(picture, cv2.blur(picture, around)), around), np.uint8)
 
 
 def _spread(textured: npt.NDArray[np.bool_], parts: int = 6) -> float:
@@ -83,6 +78,4 @@ def _spread(textured: npt.NDArray[np.bool_], parts: int = 6) -> float:
 
 
 def motion(seen: Seen) -> float | None:
-    if not seen.flows:
-        return None
-    return float(np.mean([np.hypot(flow.speeds[:, 0], flow.speeds[:, 1]).mean() for flow in seen.flows]))
+    return float(np.mean([flow.mean_speed for flow in seen.flows])) if seen.flows else None

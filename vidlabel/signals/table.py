@@ -26,8 +26,8 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "motion", "float", "0 and up",
         "mean speed of all pixels, in picture diagonals a second: 0 stands still, 0.1 is brisk, 1 is a whip pan",
-        "dense optical flow (DIS) between frames about 0.07 s apart, at 8 moments of the clip; the camera's own "
-        "motion counts; empty where no two moments could be compared",
+        "dense optical flow (DIS) between frames about 0.08 s apart, at 10 moments of the clip; the camera's own "
+        "motion counts, what shows nothing counts as still; empty where no two moments could be compared",
     ),
     Signal(
         "camera_motion", "string",
@@ -77,9 +77,9 @@ SIGNALS: tuple[Signal, ...] = (
         "(max - min) of red, green and blue, in thumbnails; mean",
     ),
     Signal(
-        "blur", "float", "0 to 1", "how unsharp: near 0 is crisp, near 1 has no fine detail",
-        "1 / (1 + variance of the Laplacian / variance of luma), of thumbnails of 320 pixels, so that neither size nor "
-        "contrast matters much; median; empty where there is nothing that could be sharp",
+        "blur", "float", "0 to 1", "how unsharp: 0.4 is crisp, 0.6 usual, 0.8 has no fine detail",
+        "1 / (1 + 4 x variance of the gradient / the same at an eighth of the size), of thumbnails of 320 pixels, so "
+        "that neither size, contrast nor the number of edges matters much; median; empty where nothing could be sharp",
     ),
     Signal(
         "letterboxed", "bool", "true or false", "black bars above and below",

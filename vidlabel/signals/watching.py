@@ -26,10 +26,10 @@ THUMBNAIL = 320  # pixels on the longer side
 MOVING = 192  # likewise, of the pictures that motion is measured between
 GLANCE = 48  # where the decoder has no cheaper way
 NUM_THUMBNAILS = 12
-NUM_PLACES = 4  # where motion is measured, twice in each
+NUM_PLACES = 5  # where motion is measured, twice in each
 NUM_PAGES = 3
 _GOLDEN = 0.618034
-PAIR_SECONDS = 0.06  # two frames at 30 a second: short enough to follow fast motion, long enough to see slow motion
+PAIR_SECONDS = 0.075  # two frames at 25 a second: short enough to follow fast motion, long enough to see slow motion
 
 
 class Watch:
