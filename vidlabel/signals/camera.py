@@ -25,6 +25,7 @@ NEAR_SECONDS = 0.2
 MIDDLE = 0.27  # mean distance from the middle of a 16:9 picture, in diagonals: what a zoom or roll moves is so far out
 AGREES = 0.4  # of what can be followed must move with the camera
 _ROUNDS = 5
+_SETTLED = 1e-4  # diagonals a second: a hundredth of what counts as a move
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ def move_of(flow: Flow) -> Move:
         off = _length(observed - effects @ values)
         width = max(0.003, 1.5 * float(np.partition(off, half // 2)[half // 2]))
         weighted = effects * np.tile(1 / (1 + (off / width) ** 2), 2)[:, None]
-        values = np.linalg.solve(weighted.T @ effects + 1e-9 * np.eye(4), weighted.T @ observed)
+        before, values = values, np.linalg.solve(weighted.T @ effects + 1e-9 * np.eye(4), weighted.T @ observed)
+        if np.abs(values - before).max() < _SETTLED:
+            break
     fitted = effects @ values
     agrees = _length(observed - fitted) < np.maximum(STILL, 0.25 * _length(fitted))
     right, down, grows, turns = map(float, values)
