@@ -21,7 +21,8 @@ from vidlabel.errors import InputError, LockedError
 from vidlabel.lock import locked
 from vidlabel.models.download import CHECKSUMS, damaged_files, pull, pull_preset
 from vidlabel.models.fetching import Request, fetch
-from vidlabel.models.presets import SOURCES, HubFiles, Preset, UrlFile
+from vidlabel.models.preset import HubFiles, Preset, UrlFile
+from vidlabel.models.presets import SOURCES
 
 DATA = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()

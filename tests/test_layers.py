@@ -40,13 +40,14 @@ LAYERS = [
     {"vidlabel.executors"},
     {"vidlabel.run", "vidlabel.split", "vidlabel.label_options", "vidlabel.labelling", "vidlabel.selecting",
      "vidlabel.measuring",
-     "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export"},
+     "vidlabel.train", "vidlabel.machine", "vidlabel.doctor", "vidlabel.report", "vidlabel.export",
+     "vidlabel.scores"},
     {"vidlabel.evaluation"},
     {"vidlabel.cli_options", "vidlabel.cli_paths", "vidlabel.cli_asking", "vidlabel.cli_models", "vidlabel.cli_labels",
      "vidlabel.cli_prompts",
      "vidlabel.cli_doctor", "vidlabel.cli_selecting", "vidlabel.cli_report", "vidlabel.cli_export",
-     "vidlabel.cli_dedup", "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli_signals", "vidlabel.cli",
-     "vidlabel.__main__"},
+     "vidlabel.cli_dedup", "vidlabel.cli_eval", "vidlabel.cli_train", "vidlabel.cli_signals", "vidlabel.cli_score",
+     "vidlabel.cli", "vidlabel.__main__"},
 ]  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "av", "cv2", "decord", "scenedetect", "pandas", "pyarrow", "numpy", "tqdm")
 

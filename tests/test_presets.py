@@ -108,7 +108,8 @@ def test_an_unknown_model_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_the_list_names_every_preset_and_calls_shapes_a_toy() -> None:
     lines = list_presets()
-    assert [line.split()[0] for line in lines] == ["mistral", "llama2", "shapes", "echo", "whisper", "whisper-turbo"]
+    labellers, listeners = ["mistral", "llama2", "shapes", "echo"], ["whisper", "whisper-turbo"]
+    assert [line.split()[0] for line in lines] == [*labellers, *listeners, "clip", "aesthetic", "nsfw"]
     assert "toy-world" in lines[2]
     assert "Llama 2 Community License" in lines[1]
 

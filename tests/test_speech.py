@@ -39,7 +39,8 @@ from vidlabel.data import Cue, Frames, Question, Span
 from vidlabel.decoders.sound import SAMPLE_RATE, SoundBlock, sound_blocks
 from vidlabel.errors import InputError, VideoError
 from vidlabel.executors.speech import SpeechStage
-from vidlabel.models.presets import PRESETS, HubFiles, list_presets, resolve
+from vidlabel.models.preset import HubFiles
+from vidlabel.models.presets import PRESETS, list_presets, resolve
 from vidlabel.models.speech import resolve_speech
 from vidlabel.speech.activity import FRAME_SECONDS, MAX_FRAMES, Stretch, speech_stretches
 from vidlabel.speech.cache import SpeechCache, speech_key

@@ -21,6 +21,7 @@ from vidlabel.cli_labels import register
 from vidlabel.cli_models import models_app
 from vidlabel.cli_prompts import prompts_app
 from vidlabel.cli_report import register as register_report
+from vidlabel.cli_score import register as register_score
 from vidlabel.cli_signals import register as register_signals
 from vidlabel.cli_train import register as register_train
 from vidlabel.config import Limits
@@ -235,6 +236,7 @@ cli_export.register(app)
 cli_eval.register(app)
 register_train(app)
 register_signals(app)
+register_score(app)
 
 
 def _label(task: Literal["caption", "qa"], options: dict[str, Any]) -> None:

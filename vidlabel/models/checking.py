@@ -14,6 +14,7 @@ from vidlabel.models.minigpt4_video.golden.folder import find_sources, model_con
 from vidlabel.models.minigpt4_video.loading import Sources, load_model, load_sources
 from vidlabel.models.minigpt4_video.self_test import FILE, run_self_test
 from vidlabel.models.presets import PRESETS, folder_of, read_sources, read_sources_config, resolve
+from vidlabel.models.scorers import resolve_scorers
 from vidlabel.models.speech import resolve_speech
 
 
@@ -22,8 +23,9 @@ def check_model(name: str, golden: Path | None = None) -> list[CaseResult]:
     if golden is not None:
         folder = folder_of(PRESETS[name]) if name in PRESETS else Path(name)
         return check_golden(folder, golden)
-    if name in PRESETS and PRESETS[name].task == "speech":
-        damaged = damaged_files(resolve_speech(name).folder.parent)
+    if name in PRESETS and PRESETS[name].task != "label":
+        resolve_scorers(name) if PRESETS[name].task == "score" else resolve_speech(name)  # or say what is missing
+        damaged = damaged_files(folder_of(PRESETS[name]))
         return [CaseResult("checksums of the fetched files", float(len(damaged)), 0.0)]
     spec = resolve(name)
     if spec.folder is None:

@@ -21,7 +21,8 @@ from vidlabel.atomic import write_whole
 from vidlabel.errors import InputError
 from vidlabel.lock import locked
 from vidlabel.models.fetching import Report, Request, fetch, git_oid_of, num_bytes_here, read_json_text, sha256_of
-from vidlabel.models.presets import PRESETS, SOURCES, HubFiles, Preset, UrlFile, models_home, sources_text
+from vidlabel.models.preset import HubFiles, Preset, UrlFile
+from vidlabel.models.presets import PRESETS, SOURCES, models_home, sources_text
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vidlabel.errors import InputError
 from vidlabel.models.minigpt4_video.config import ModelConfig, read_config
 from vidlabel.models.minigpt4_video.fingerprint import fingerprint
+from vidlabel.models.preset import HubFiles, Preset, UrlFile
 
 if TYPE_CHECKING:
     from vidlabel.models.minigpt4_video.loading import Sources
@@ -22,47 +23,9 @@ if TYPE_CHECKING:
 Form = Literal["echo", "own", "sources"]
 SOURCES = "sources.json"
 SPEECH_FOLDER = "whisper"  # in the folder of a model of speech
+CLIP_FOLDER, NSFW_FOLDER = "clip", "nsfw"  # in those of models that score
+AESTHETIC_HEAD = "sac+logos+ava1-l14-linearMSE.pth"
 SOURCES_FORMAT = "vidlabel-sources"
-
-
-@dataclass(frozen=True, slots=True)
-class HubFiles:
-    """Files of a hub repository at a pinned commit: one file, or (without `path`) those a language model needs."""
-
-    repo: str
-    revision: str
-    target: str  # file or folder in the model's folder
-    gigabytes: float
-    path: str | None = None
-    sha256: str | None = None  # None: as the hub says
-    gated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class UrlFile:
-    """A file at a plain address. A mirror is asked for `target` first."""
-
-    url: str
-    target: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A model with a name."""
-
-    name: str
-    summary: str
-    num_frames: int
-    image_size: int = 224
-    max_new_tokens: int = 512
-    files: tuple[HubFiles | UrlFile, ...] = ()
-    task: Literal["label", "speech"] = "label"
-
-    @property
-    def gigabytes(self) -> float:
-        return sum(file.gigabytes if isinstance(file, HubFiles) else file.size / 1e9 for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +53,15 @@ _VISION = UrlFile(
     "99d2bb36c6b52c94fe6e2e12373afb27de57ae81378c3d8c53bf0e83b0f4275f",
 )
 _CHECKPOINTS = ("Vision-CAIR/MiniGPT4-Video", "0d8b6eb4ff1400a23ce185a43104cdfb8300f39c", "video_checkpoint.pth")
+_CLIP = HubFiles("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", CLIP_FOLDER, 1.71)
+# Commit, size and SHA-256 as several independent projects have them
+_AESTHETIC = UrlFile(
+    "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/"
+    "6934dd81792f086e613a121dbce43082cb8be85e/sac%2Blogos%2Bava1-l14-linearMSE.pth",
+    AESTHETIC_HEAD,
+    3_714_759,
+    "21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+)
 # The language model first: if it is gated, that shows at once
 PRESETS = {
     preset.name: preset
@@ -159,6 +131,31 @@ PRESETS = {
             ),
             task="speech",
         ),
+        Preset(
+            "clip",
+            "CLIP ViT-L/14, for vidlabel score: does the caption fit?",
+            num_frames=0,
+            files=(_CLIP,),
+            task="score",
+        ),
+        Preset(
+            "aesthetic",
+            "LAION's aesthetic predictor on CLIP ViT-L/14, for vidlabel score (Apache-2.0)",
+            num_frames=0,
+            files=(_CLIP, _AESTHETIC),
+            task="score",
+        ),
+        Preset(
+            "nsfw",
+            "a classifier of unsafe pictures, for vidlabel score (Apache-2.0)",
+            num_frames=0,
+            files=(
+                HubFiles(
+                    "Falconsai/nsfw_image_detection", "04367978d3474804ab1a00a9bd6548b741764069", NSFW_FOLDER, 0.34
+                ),
+            ),
+            task="score",
+        ),
     )
 }
 
@@ -172,8 +169,9 @@ def resolve(name: str) -> ModelSpec:
         if not folder.is_dir():
             raise InputError(f"--model {name}: neither a folder nor one of {', '.join(labellers)}")
         return _spec_of_folder(str(folder.resolve()), folder)  # one folder is one model, however it was typed
-    if preset.task == "speech":
-        raise InputError(f"--model {name}: a model of speech, for --whisper; a labeller is {', '.join(labellers)}")
+    if preset.task != "label":
+        use = "a model of speech, for --whisper" if preset.task == "speech" else "for vidlabel score"
+        raise InputError(f"--model {name}: {use}; a labeller is {', '.join(labellers)}")
     if name == "echo":
         return ModelSpec(name, "echo", preset.num_frames, preset.image_size, preset.max_new_tokens, "echo-1")
     folder = folder_of(preset)
@@ -214,8 +212,8 @@ def is_present(preset: Preset) -> bool:
 
 def sources_text(preset: Preset) -> str:
     """The file that makes a folder of original files a model; written when all of them are there."""
-    if preset.task == "speech":
-        return json.dumps({"format": "vidlabel-speech", "format_version": 1}, indent=2) + "\n"
+    if preset.task != "label":
+        return json.dumps({"format": f"vidlabel-{preset.task}", "format_version": 1}, indent=2) + "\n"
     values = {
         "format": SOURCES_FORMAT,
         "format_version": 1,
@@ -286,4 +284,5 @@ def _read_sources(folder: Path) -> dict[str, Any]:
 def _presence(preset: Preset) -> str:
     if is_present(preset):
         return "here" if preset.files else "here, ships with vidlabel"
-    return f"not here, {preset.gigabytes:.0f} GB to pull"
+    size = preset.gigabytes
+    return f"not here, {size:.{0 if size >= 0.95 else 1}f} GB to pull"

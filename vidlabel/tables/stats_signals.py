@@ -9,7 +9,8 @@ import pyarrow as pa
 from vidlabel.signals.table import SIGNALS
 from vidlabel.tables.reading import LabelTable
 
-_NUMBERS = ("temporal_consistency", *(signal.name for signal in SIGNALS if signal.kind in ("float", "int")))
+_SCORES = ("aesthetic", "nsfw", "clip_score")  # of `vidlabel score`
+_NUMBERS = ("temporal_consistency", *_SCORES, *(signal.name for signal in SIGNALS if signal.kind in ("float", "int")))
 _TRUTHS = tuple(signal.name for signal in SIGNALS if signal.kind == "bool")
 # boxes and hashes are texts of which hardly two are alike: nothing to be counted
 _TEXTS = tuple(s.name for s in SIGNALS if s.kind == "string" and not s.name.endswith(("_box", "phash")))
