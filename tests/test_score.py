@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from vidlabel.cli import app
 from vidlabel.config import Limits
 from vidlabel.decoders import Damage, decode_span
 from vidlabel.errors import InputError
+from vidlabel.models.download import pull_preset
 from vidlabel.models.preset import HubFiles, UrlFile
 from vidlabel.models.presets import AESTHETIC_HEAD, CLIP_FOLDER, NSFW_FOLDER, PRESETS
 from vidlabel.models.scorers import resolve_scorers
@@ -181,7 +183,7 @@ def test_filter_and_stats_know_the_columns_at_once(home: Path, videos: Path, tmp
 def test_signals_become_scored_signals_that_caption_chooses_by(home: Path, videos: Path, tmp_path: Path) -> None:
     signals, scored, labels = (tmp_path / f"{name}.parquet" for name in ("signals", "scored", "labels"))
     assert run("signals", videos, "--out", signals, "--signals", "brightness", "--split", "none")[0] == 0
-    code, _, err = run("score", signals, "--root", videos, "--out", scored, "--model", "nsfw", home=home)
+    code, _, err = run("score", signals, "--out", scored, "--model", "nsfw", home=home)
     assert code == 0, err
     least = min(read_back(scored), key=lambda row: row["nsfw"])
 
@@ -298,6 +300,29 @@ def test_the_three_are_pulled_checked_and_used_like_other_models(home: Path, vid
     assert run("models", "check", "clip", home=tmp_path)[0] == 0
     (tmp_path / "models" / "clip" / "clip" / "model.safetensors").write_bytes(b"damaged")
     assert run("models", "check", "clip", home=tmp_path)[0] == 1
+
+
+def test_the_aesthetic_predictor_takes_clip_from_where_it_is_already(home: Path, videos: Path, tmp_path: Path) -> None:
+    labels = write_foreign(tmp_path / "labels.jsonl", rows_of(("red", RED)))
+    clip, released = PRESETS["aesthetic"].files
+    assert isinstance(clip, HubFiles)
+    assert isinstance(released, UrlFile)
+    head = (home / "models" / "aesthetic" / AESTHETIC_HEAD).read_bytes()
+    tiny = replace(released, url="http://nowhere.invalid/", size=len(head), sha256=hashlib.sha256(head).hexdigest())
+    preset = replace(PRESETS["aesthetic"], files=(clip, tiny))
+    folder = home / "models" / "clip" / CLIP_FOLDER
+    with file_server() as server:
+        server.files[f"/{AESTHETIC_HEAD}"] = head
+        server.add_repository(clip.repo, clip.revision, {path.name: path.read_bytes() for path in folder.iterdir()})
+        for each in (PRESETS["clip"], preset):
+            pull_preset(each, tmp_path / "models", mirror=server.url, progress=False)
+        weights = f"/{clip.repo}/resolve/{clip.revision}/model.safetensors"
+        assert len(server.asked(weights)) == 1
+
+    code, _, err = run("score", labels, "--out", tmp_path / "out.jsonl", "--root", videos, "--model", "aesthetic",
+                       home=tmp_path)  # fmt: skip
+    assert code == 0, err
+    assert run("models", "check", "aesthetic", home=tmp_path)[0] == 0
 
 
 def test_the_released_head_is_known_by_size_and_checksum() -> None:

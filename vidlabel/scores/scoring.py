@@ -131,7 +131,9 @@ def score_labels(job: ScoreJob) -> ScoreReport:
 
 def _asked_types(table: LabelTable, job: ScoreJob) -> tuple[dict[str, pa.DataType], str]:
     """The columns that are looked at, and which of them says where the video is."""
-    found = [name for name in ("video_path", "video", "path") if name in table.names]
+    # `video` of signals and other manifests starts from the file's own folder, `video_path` from what was the input
+    names = ("video", "video_path", "path") if job.root is None else ("video_path", "video", "path")
+    found = [name for name in names if name in table.names]
     if not found:
         table.require("video_path", "score")
     types = _ASKED | {found[0]: pa.string()}
