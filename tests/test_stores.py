@@ -52,7 +52,12 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def hub_environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
-    return {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "0",  # which other tests set
+    }
 
 
 def test_a_bucket_of_google_is_a_folder(
