@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-triton check format bench bench-gpu shapes clean
+.PHONY: help install demo test test-all test-triton check format bench bench-gpu shapes shapes-zh clean
 
 help:  ## print what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,21 @@ bench-gpu: $(STAMP)  ## measure the engine on a GPU, ten minutes; writes gpu-res
 
 shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
 	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes
+
+shapes-zh: $(STAMP)  ## train a shapes model that speaks Chinese by the three commands of `vidlabel train`, into build/shapes-zh
+	$(BIN)/python -m vidlabel.train.shapes_set --scenes 3000 --hard --language zh --out build/shapes-zh/set
+	$(BIN)/python -m vidlabel.train.shapes_set --scenes 100 --stream held-out --language zh --out build/shapes-zh/exam
+	$(BIN)/python -m vidlabel.train.shapes_parts --language zh --tower vidlabel/models/weights/shapes --out build/shapes-zh/parts
+	$(BIN)/vidlabel train align --from build/shapes-zh/parts --data build/shapes-zh/set/pictures \
+	  --recipe examples/recipes/align-shapes-zh.toml --cache-features build/shapes-zh/features --out build/shapes-zh/aligned
+	$(BIN)/vidlabel train pretrain --from build/shapes-zh/aligned --data build/shapes-zh/set/captions.jsonl \
+	  --data build/shapes-zh/set/tracks.jsonl --recipe examples/recipes/pretrain-shapes-zh.toml \
+	  --cache-features build/shapes-zh/features --out build/shapes-zh/pretrained
+	$(BIN)/vidlabel train instruct --from build/shapes-zh/pretrained --data build/shapes-zh/set/questions.jsonl \
+	  --caption-data build/shapes-zh/set/captions.jsonl --recipe examples/recipes/instruct-shapes-zh.toml \
+	  --cache-features build/shapes-zh/features --out build/shapes-zh/model
+	$(BIN)/vidlabel eval --model build/shapes-zh/model --data build/shapes-zh/exam/captions.jsonl --out build/shapes-zh/captions.json
+	$(BIN)/vidlabel eval --model build/shapes-zh/model --data build/shapes-zh/exam/questions.jsonl --out build/shapes-zh/questions.json
 
 clean:  ## remove what was built; keeps your labels
 	rm -rf $(VENV) .venv-triton build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -69,15 +69,16 @@ def new_scene(stream: Stream, number: int) -> Scene:
 
 
 def write_examples(folder: Path, *, num_new: int, num_old: int) -> Path:
-    """A manifest of questions and answers: a caption of each of `num_new` clips with something new in them, and of
-    `num_old` clips of old things a caption of some length and two answers."""
+    """A manifest of questions and answers: of each of `num_new` clips with something new in them two captions and an
+    answer about its last thing, and of `num_old` clips of old things a caption of some length and two answers."""
     folder.mkdir()
     rows: list[tuple[str, str, str]] = []
     for number in range(num_new):
         scene = new_scene("train", number)
         write_video(folder / f"new{number}.mp4", [scene])
-        asked = caption_instruction("plain", np.random.default_rng((1, number)))
-        rows.append((f"new{number}.mp4", asked, caption(scene, "plain")))
+        random = np.random.default_rng((1, number))
+        told = [(caption_instruction("plain", random), caption(scene, "plain")), captions(scene, random)]
+        rows += [(f"new{number}.mp4", *one) for one in (*told, _about_the_new(scene, number))]
     for number in range(num_old):
         scene, random = make_scene("train", FIRST + 500_000 + number), np.random.default_rng((2, number))
         write_video(folder / f"old{number}.mp4", [scene])
@@ -87,6 +88,13 @@ def write_examples(folder: Path, *, num_new: int, num_old: int) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("video", "question", "answer"), *rows])
     return path
+
+
+def _about_the_new(scene: Scene, number: int) -> tuple[str, str]:
+    thing = scene.things[-1]
+    if thing.shape != SHAPE or number % 2 == 0:  # no two things have one colour, but they may have one shape
+        return f"What shape is the {thing.colour} object?", f"It is a {thing.shape}."
+    return f"What colour is the {thing.shape}?", f"It is {thing.colour}."
 
 
 def examine_both(weights: Path, scratch: Path, num_clips: int) -> Marks:
@@ -127,7 +135,8 @@ def teach(asked: Path, out: Path, *, steps: int) -> float:
         steps=steps,
         batch_size=12,
         turns=3,
-        lr=5e-4,
+        optimizer="muon",
+        lr=6e-4,
         vision_lr=3e-4,
         warmup_steps=10,
         weight_decay=0.02,
@@ -149,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--new", type=int, default=200, help="examples of new things")
     parser.add_argument("--old", type=int, default=240, help="clips of old things that are learnt again")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--clips", type=int, default=50, help="held-out clips of each kind in the exam")
     options = parser.parse_args()
     shipped = resolve("shapes").folder

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from vidlabel.models.minigpt4_video.config import ModelConfig, VisionConfig
+from vidlabel.models.minigpt4_video.loading import load_model
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.saving import save_tensors
 from vidlabel.models.minigpt4_video.tokenizer import load_tokenizer
@@ -52,14 +53,20 @@ def llm_config(language: Language = "en") -> Any:
     )
 
 
-def make_parts(out: Path, language: Language = "en", *, share: float = 1.0, seed: int = 0) -> None:
-    """`share` of all steps: less is a quick try. Depends on the arguments alone."""
+def make_parts(
+    out: Path, language: Language = "en", *, tower: Path | None = None, share: float = 1.0, seed: int = 0
+) -> None:
+    """`tower`: a model folder whose tower is taken, in place of one that learns to see. `share` of all steps: less is a
+    quick try. Depends on the arguments alone."""
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as scratch:
         write_tokenizer(Path(scratch), language)
         model = new_model(language)
         logger.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))
-        learn_to_see(model, max(1, round(SEEING_STEPS * share)), seed)
+        if tower is None:
+            learn_to_see(model, max(1, round(SEEING_STEPS * share)), seed)
+        else:
+            _take_tower(model, tower)
         tokenizer = load_tokenizer(Path(scratch))
         learn_to_repeat(model, tokenizer, max(1, round(REPEATING_STEPS * share)), seed, language)
         tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
@@ -72,6 +79,12 @@ def new_model(language: Language = "en") -> MiniGPT4Video:
     model = MiniGPT4Video(CONFIG, llm_config(language))
     _loosen(model)
     return model
+
+
+def _take_tower(model: MiniGPT4Video, folder: Path) -> None:
+    taken = load_model(folder)[0]
+    model.visual_encoder.load_state_dict(taken.visual_encoder.state_dict())
+    model.ln_vision.load_state_dict(taken.ln_vision.state_dict())
 
 
 def _loosen(model: MiniGPT4Video) -> None:
@@ -87,11 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--language", choices=get_args(Language), default="en")
+    parser.add_argument("--tower", type=Path, help="take the vision tower of this model folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of all steps; less is a quick try")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    make_parts(options.out, options.language, share=options.share, seed=options.seed)
+    make_parts(options.out, options.language, tower=options.tower, share=options.share, seed=options.seed)
 
 
 if __name__ == "__main__":
