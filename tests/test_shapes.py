@@ -320,7 +320,7 @@ def test_a_labeller_that_speaks_chinese_is_made_by_the_three_commands(tmp_path: 
     """A few steps: nothing is learnt, but each command takes what the one before has made."""
     made, steps = tmp_path / "set", ("--steps", "2", "--full", "--train-vision", "--device", "cpu", "--samples", "0")
     write_set(made, SetPlan(num_scenes=4, languages="zh", hard=True))
-    make_parts(tmp_path / "parts", "zh", share=0.001)
+    make_parts(tmp_path / "parts", "zh", tower=WEIGHTS, share=0.001)
     for stage, start, data, more in (
         ("align", "parts", "pictures", ()),
         ("pretrain", "align", "captions.jsonl", ("--turns", "3", "--data", str(made / "tracks.jsonl"))),
