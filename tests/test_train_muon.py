@@ -76,8 +76,8 @@ def test_a_schedule_moves_both_rates_also_after_loading() -> None:
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_a_whole_model_learns_with_either(optimizer: str, tmp_path: Path) -> None:
     clips, model = colour_clips(tmp_path / "clips"), tiny_model(tmp_path / "tiny")
-    more = ("--steps", "12", "--full", "--log-every", "1", "--warmup-steps", "0", "--optimizer", optimizer)
+    more = ("--steps", "16", "--full", "--log-every", "1", "--warmup-steps", "0", "--optimizer", optimizer)
     done = train("instruct", clips, model, tmp_path / "mine", *more)
     assert done.exit_code == 0, done.output
     found = losses(tmp_path / "mine")
-    assert found[12] < 0.5 * found[1]
+    assert sum(found[step] for step in (14, 15, 16)) < 1.5 * found[1]
