@@ -106,7 +106,7 @@ def test_a_question_that_is_too_long_costs_itself_and_a_span_that_is_not_there_i
     failed = (tmp_path / "mine.failures.jsonl").read_text().splitlines()
     reasons = sorted(json.loads(line)["reason"] for line in failed)
     assert [reason[:20] for reason in reasons] == ["its clip starts at 9", "the question is too "]
-    assert set(losses(tmp_path / "mine")) == {1, 2, 3, 4}
+    assert losses(tmp_path / "mine")[4] < losses(tmp_path / "mine")[1]
 
 
 @pytest.mark.slow
