@@ -38,11 +38,12 @@ from vidlabel.train.shapes_batch import (
     sample_shares,
     thing_truth,
 )
+from vidlabel.train.shapes_draws import Style
 from vidlabel.train.shapes_exam import examine
 from vidlabel.train.shapes_parts import make_parts
 from vidlabel.train.shapes_score import score_caption
 from vidlabel.train.shapes_set import SetPlan, write_set
-from vidlabel.train.shapes_text import Style, caption, captions, question
+from vidlabel.train.shapes_text import caption, captions, question
 from vidlabel.train.shapes_video import write_examples, write_video
 from vidlabel.train.shapes_wear import wear
 from vidlabel.train.shapes_world import COLOURS, Scene, Stream, Thing, make_scene, render

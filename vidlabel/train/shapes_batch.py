@@ -19,7 +19,7 @@ from torch import Tensor
 from vidlabel.models.minigpt4_video.config import ModelConfig
 from vidlabel.models.minigpt4_video.prompt import build_prefix, build_suffix, captions_of_frames
 from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
-from vidlabel.train.shapes_text import Asked
+from vidlabel.train.shapes_draws import Asked
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, coverage, render
 
 IGNORED = -100

@@ -32,7 +32,8 @@ from vidlabel.train.shapes_batch import (
     thing_truth,
 )
 from vidlabel.train.shapes_check import check
-from vidlabel.train.shapes_text import Asked, attribute_question, captions, motion_question, question
+from vidlabel.train.shapes_draws import Asked
+from vidlabel.train.shapes_text import attribute_question, captions, motion_question, question
 from vidlabel.train.shapes_wear import wear
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Language, Scene, make_scene, render
 

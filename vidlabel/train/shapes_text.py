@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vidlabel.train.shapes_asking import caption_instruction
-from vidlabel.train.shapes_world import COLOURS, SHAPES, Motion, Scene, Thing
+from vidlabel.train.shapes_draws import (
+    ANY_KIND,
+    ATTRIBUTES,
+    Asked,
+    Asks,
+    Kind,
+    Style,
+    draw_question,
+    draw_style,
+    draw_supposed,
+    draw_thing,
+    draw_words,
+    is_there_throughout,
+    shape_tells,
+)
+from vidlabel.train.shapes_world import Motion, Scene, Thing
 
 if TYPE_CHECKING:
     import numpy as np
-
-Style = Literal["plain", "short", "detailed"]
-Asked = tuple[str, str]  # question, answer
-Kind = Literal["colour", "shape", "motion", "event", "count", "speech", "backdrop", "size", "existence"]
 
 DOES: dict[Motion, str] = {
     "left": "moves to the left",
@@ -26,9 +37,6 @@ DOES: dict[Motion, str] = {
 }
 DOES_BRIEFLY = {**DOES, "left": "moves left", "right": "moves right"}
 _NUMBERS = {1: "one shape", 2: "two shapes"}
-_KINDS: tuple[Kind, ...] = (
-    "colour", "shape", "motion", "motion", "event", "count", "speech", "speech", "backdrop", "size", "existence",
-)  # fmt: skip
 
 
 def caption(scene: Scene, style: Style) -> str:
@@ -57,7 +65,7 @@ def _spoken(scene: Scene) -> str:
 
 def captions(scene: Scene, random: np.random.Generator) -> Asked:
     """An instruction to describe, in some wording or language, and the caption of the length that it asks for."""
-    style: Style = ("plain", "short", "detailed")[int(random.choice(3, p=(0.5, 0.25, 0.25)))]
+    style = draw_style(random)
     return caption_instruction(style, random), caption(scene, style)
 
 
@@ -68,42 +76,18 @@ def question(scene: Scene, random: np.random.Generator) -> Asked:
 
 def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
     """Likewise, with the kind's name."""
-    kinds: dict[Kind, Callable[[Scene, np.random.Generator], Asked]] = {
-        "colour": _colour,
-        "shape": _shape,
-        "motion": motion_question,
-        "event": _event,
-        "count": _count,
-        "speech": speech_question,
-        "backdrop": _backdrop,
-        "size": _size,
-        "existence": _existence,
-    }
-    kind = draw_kind(random)
-    return kind, kinds[kind](scene, random)
-
-
-def draw_kind(random: np.random.Generator) -> Kind:
-    """Motion and speech twice as often as the others."""
-    return _KINDS[int(random.integers(len(_KINDS)))]
+    return draw_question(_ASKS, ANY_KIND, scene, random)
 
 
 def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
     """Of what tells one thing from another: where two are shown, the hardest to answer."""
-    kinds: tuple[tuple[Kind, Callable[[Scene, np.random.Generator], Asked]], ...] = (
-        ("colour", _colour),
-        ("colour", _colour),
-        ("size", _size),
-        ("existence", _existence),
-    )
-    kind, ask = kinds[int(random.integers(len(kinds)))]
-    return kind, ask(scene, random)
+    return draw_question(_ASKS, ATTRIBUTES, scene, random)
 
 
 def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:
     """Where something is at each of these shares of the scene, in tenths of the frame's width and height."""
     thing, what = _the(scene, random)
-    asked = _pick(random, f"Track {what}.", f"Follow {what}.", f"Where is {what} in each frame?")
+    asked = draw_words(random, f"Track {what}.", f"Follow {what}.", f"Where is {what} in each frame?")
     return asked, ", ".join(place(scene, thing, share) for share in shares) + "."
 
 
@@ -121,10 +105,10 @@ def place(scene: Scene, thing: Thing, share: float) -> str:
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:
-    thing = _any(scene, random)
-    what = thing.shape if _tells(scene, thing) or random.random() < 0.5 else "shape"
-    colour = _pick(random, "colour", "color")
-    asked = _pick(
+    thing = draw_thing(scene, random)
+    what = thing.shape if shape_tells(scene, thing) or random.random() < 0.5 else "shape"
+    colour = draw_words(random, "colour", "color")
+    asked = draw_words(
         random,
         f"What {colour} is the {what}?",
         f"Which {colour} does the {what} have?",
@@ -135,9 +119,9 @@ def _colour(scene: Scene, random: np.random.Generator) -> Asked:
 
 
 def _shape(scene: Scene, random: np.random.Generator) -> Asked:
-    thing = _any(scene, random)
-    what = f"{thing.colour} {_pick(random, 'object', 'thing', 'shape')}"
-    asked = _pick(
+    thing = draw_thing(scene, random)
+    what = f"{thing.colour} {draw_words(random, 'object', 'thing', 'shape')}"
+    asked = draw_words(
         random, f"What shape is the {what}?", f"What is the shape of the {what}?", f"Which shape does the {what} have?",
         f"What is the {what}?",
     )  # fmt: skip
@@ -146,7 +130,7 @@ def _shape(scene: Scene, random: np.random.Generator) -> Asked:
 
 def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    asked = _pick(
+    asked = draw_words(
         random, f"Which direction does {what} move?", f"In which direction does {what} move?", f"Where does {what} go?",
         f"What does {what} do?", f"What happens to {what}?", f"How does {what} move?", f"Which way does {what} move?",
         f"Does {what} move?",
@@ -156,17 +140,16 @@ def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
 
 def _event(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    asked = _pick(
+    asked = draw_words(
         random, f"Does {what} appear or disappear?", f"Does {what} disappear?", f"Does {what} appear?",
         f"Is {what} there all the time?",
     )  # fmt: skip
-    there = thing.motion not in ("appears", "disappears")
-    return asked, "It is there all the time." if there else f"It {DOES[thing.motion]}."
+    return asked, "It is there all the time." if is_there_throughout(thing) else f"It {DOES[thing.motion]}."
 
 
 def _count(scene: Scene, random: np.random.Generator) -> Asked:
-    what = _pick(random, "shapes", "objects", "things")
-    asked = _pick(
+    what = draw_words(random, "shapes", "objects", "things")
+    asked = draw_words(
         random, f"How many {what} are there?", f"How many {what} can be seen?", f"How many {what} do you see?",
         f"What is the number of {what}?",
     )  # fmt: skip
@@ -174,7 +157,7 @@ def _count(scene: Scene, random: np.random.Generator) -> Asked:
 
 
 def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
-    asked = _pick(
+    asked = draw_words(
         random, "What is said?", "What does the voice say?", "What is said in the video?", "What do you hear?",
         "Which words are spoken?", "What does the subtitle say?", "What is being said in this clip?",
         "Does anyone speak?", "What is spoken?",
@@ -183,7 +166,7 @@ def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
 
 
 def _backdrop(scene: Scene, random: np.random.Generator) -> Asked:
-    asked = _pick(
+    asked = draw_words(
         random, "What is the background like?", "Is the background dark or light?",
         "What does the background look like?",
         "What background is there?",
@@ -193,40 +176,25 @@ def _backdrop(scene: Scene, random: np.random.Generator) -> Asked:
 
 def _size(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    asked = _pick(random, f"How big is {what}?", f"Is {what} large or small?", f"What size is {what}?")
+    asked = draw_words(random, f"How big is {what}?", f"Is {what} large or small?", f"What size is {what}?")
     return asked, f"It is {thing.size}."
 
 
 def _existence(scene: Scene, random: np.random.Generator) -> Asked:
-    """Half the time of something that is there; else of something that differs in colour, shape or both."""
-    thing = _any(scene, random)
-    colour, shape = thing.colour, thing.shape
-    if random.random() < 0.5:
-        colour = str(random.choice(list(COLOURS)))
-        shape = shape if random.random() < 0.5 else SHAPES[int(random.integers(len(SHAPES)))]
-    there = any((thing.colour, thing.shape) == (colour, shape) for thing in scene.things)
-    asked = _pick(random, "Is there a {}?", "Can you see a {}?", "Does the video show a {}?").format(
+    colour, shape, is_there = draw_supposed(scene, random)
+    asked = draw_words(random, "Is there a {}?", "Can you see a {}?", "Does the video show a {}?").format(
         f"{colour} {shape}"
     )
-    return asked.replace("a orange", "an orange"), "Yes." if there else "No."
-
-
-def _any(scene: Scene, random: np.random.Generator) -> Thing:
-    return scene.things[int(random.integers(len(scene.things)))]
+    return asked.replace("a orange", "an orange"), "Yes." if is_there else "No."
 
 
 def _the(scene: Scene, random: np.random.Generator) -> tuple[Thing, str]:
     """A thing, and words that point at it alone."""
-    thing = _any(scene, random)
-    names = [f"the {thing.colour} {thing.shape}", f"the {thing.colour} {_pick(random, 'object', 'shape', 'one')}"]
-    names += [f"the {thing.shape}"] if _tells(scene, thing) else []
-    names += ["the " + _pick(random, "shape", "object"), "it"] if len(scene.things) == 1 else []
-    return thing, _pick(random, *names)
-
-
-def _tells(scene: Scene, thing: Thing) -> bool:
-    """Whether its shape alone says which thing is meant."""
-    return sum(other.shape == thing.shape for other in scene.things) == 1
+    thing = draw_thing(scene, random)
+    names = [f"the {thing.colour} {thing.shape}", f"the {thing.colour} {draw_words(random, 'object', 'shape', 'one')}"]
+    names += [f"the {thing.shape}"] if shape_tells(scene, thing) else []
+    names += ["the " + draw_words(random, "shape", "object"), "it"] if len(scene.things) == 1 else []
+    return thing, draw_words(random, *names)
 
 
 def _named(thing: Thing) -> str:
@@ -237,5 +205,14 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _pick(random: np.random.Generator, *texts: str) -> str:
-    return texts[int(random.integers(len(texts)))]
+_ASKS: Asks = {
+    "colour": _colour,
+    "shape": _shape,
+    "motion": motion_question,
+    "event": _event,
+    "count": _count,
+    "speech": speech_question,
+    "backdrop": _backdrop,
+    "size": _size,
+    "existence": _existence,
+}

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vidlabel.train.shapes_asking import chinese_instruction
-from vidlabel.train.shapes_text import Asked, Kind, Style, draw_kind, place
-from vidlabel.train.shapes_world import COLOURS, SHAPES, Backdrop, Motion, Scene, Shape, Size, Thing
+from vidlabel.train.shapes_draws import (
+    ANY_KIND,
+    ATTRIBUTES,
+    Asked,
+    Asks,
+    Kind,
+    Style,
+    draw_question,
+    draw_style,
+    draw_supposed,
+    draw_thing,
+    draw_words,
+    is_there_throughout,
+    shape_tells,
+)
+from vidlabel.train.shapes_text import place
+from vidlabel.train.shapes_world import Backdrop, Motion, Scene, Shape, Size, Thing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,43 +70,24 @@ def spoken_sentence(scene: Scene) -> str:
 
 def captions(scene: Scene, random: np.random.Generator) -> Asked:
     """An instruction to describe, in some wording, and the caption of the length that it asks for."""
-    style: Style = ("plain", "short", "detailed")[int(random.choice(3, p=(0.5, 0.25, 0.25)))]
+    style = draw_style(random)
     return chinese_instruction(style, random), caption(scene, style)
 
 
 def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
     """One question about the scene, of a kind drawn at random, and its answer."""
-    kinds: dict[Kind, Callable[[Scene, np.random.Generator], Asked]] = {
-        "colour": _colour,
-        "shape": _shape,
-        "motion": motion_question,
-        "event": _event,
-        "count": _count,
-        "speech": speech_question,
-        "backdrop": _backdrop,
-        "size": _size,
-        "existence": _existence,
-    }
-    kind = draw_kind(random)
-    return kind, kinds[kind](scene, random)
+    return draw_question(_ASKS, ANY_KIND, scene, random)
 
 
 def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
     """Of what tells one thing from another: where two are shown, the hardest to answer."""
-    kinds: tuple[tuple[Kind, Callable[[Scene, np.random.Generator], Asked]], ...] = (
-        ("colour", _colour),
-        ("colour", _colour),
-        ("size", _size),
-        ("existence", _existence),
-    )
-    kind, ask = kinds[int(random.integers(len(kinds)))]
-    return kind, ask(scene, random)
+    return draw_question(_ASKS, ATTRIBUTES, scene, random)
 
 
 def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:
     """Where something is at each of these shares of the scene, in tenths of the frame's width and height."""
     thing, what = _the(scene, random)
-    asked = _pick(random, f"跟踪{what}。", f"{what}在每一帧里的位置是什么？")
+    asked = draw_words(random, f"跟踪{what}。", f"{what}在每一帧里的位置是什么？")
     return asked, "，".join(_place(scene, thing, share) for share in shares) + "。"
 
 
@@ -107,24 +103,24 @@ def _place(scene: Scene, thing: Thing, share: float) -> str:
 
 
 def _colour(scene: Scene, random: np.random.Generator) -> Asked:
-    thing = _any(scene, random)
-    what = SHAPE_WORDS[thing.shape] if _tells(scene, thing) or random.random() < 0.5 else "图形"
-    asked = _pick(random, f"{what}是什么颜色？", f"{what}的颜色是什么？", f"{what}是哪种颜色的？")
+    thing = draw_thing(scene, random)
+    what = SHAPE_WORDS[thing.shape] if shape_tells(scene, thing) or random.random() < 0.5 else "图形"
+    asked = draw_words(random, f"{what}是什么颜色？", f"{what}的颜色是什么？", f"{what}是哪种颜色的？")
     same = [COLOUR_WORDS[t.colour] for t in scene.things if what in ("图形", SHAPE_WORDS[t.shape])]
     return asked, f"是{same[0]}。" if len(same) == 1 else f"一个是{same[0]}，一个是{same[1]}。"
 
 
 def _shape(scene: Scene, random: np.random.Generator) -> Asked:
-    thing = _any(scene, random)
-    what = f"{COLOUR_WORDS[thing.colour]}的{_pick(random, '东西', '物体', '图形')}"
-    return _pick(
+    thing = draw_thing(scene, random)
+    what = f"{COLOUR_WORDS[thing.colour]}的{draw_words(random, '东西', '物体', '图形')}"
+    return draw_words(
         random, f"{what}是什么形状？", f"{what}的形状是什么？", f"{what}是什么？"
     ), f"是{SHAPE_WORDS[thing.shape]}。"
 
 
 def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    asked = _pick(
+    asked = draw_words(
         random, f"{what}往哪个方向移动？", f"{what}怎样移动？", f"{what}在做什么？", f"{what}去哪里了？",
         f"{what}移动吗？", f"{what}发生了什么？",
     )  # fmt: skip
@@ -133,20 +129,19 @@ def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
 
 def _event(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    asked = _pick(
+    asked = draw_words(
         random, f"{what}是出现还是消失？", f"{what}消失了吗？", f"{what}是后来出现的吗？", f"{what}一直都在吗？"
     )
-    there = thing.motion not in ("appears", "disappears")
-    return asked, "它一直都在。" if there else f"它{DOES[thing.motion]}。"
+    return asked, "它一直都在。" if is_there_throughout(thing) else f"它{DOES[thing.motion]}。"
 
 
 def _count(scene: Scene, random: np.random.Generator) -> Asked:
-    asked = _pick(random, "有几个图形？", "能看到多少个图形？", "图形的数量是多少？", "一共有几个物体？")
+    asked = draw_words(random, "有几个图形？", "能看到多少个图形？", "图形的数量是多少？", "一共有几个物体？")
     return asked, f"有{_NUMBERS[len(scene.things)]}图形。"
 
 
 def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
-    asked = _pick(
+    asked = draw_words(
         random,
         "说了什么？",
         "画外音说了什么？",
@@ -159,47 +154,46 @@ def speech_question(scene: Scene, random: np.random.Generator) -> Asked:
 
 
 def _backdrop(scene: Scene, random: np.random.Generator) -> Asked:
-    asked = _pick(random, "背景是什么样的？", "背景是深色还是浅色？", "背景看起来怎么样？")
+    asked = draw_words(random, "背景是什么样的？", "背景是深色还是浅色？", "背景看起来怎么样？")
     return asked, f"背景是{_BACKDROPS[scene.backdrop]}的。"
 
 
 def _size(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
-    return _pick(random, f"{what}有多大？", f"{what}是大还是小？", f"{what}的大小怎样？"), f"它很{_SIZES[thing.size]}。"
+    return draw_words(
+        random, f"{what}有多大？", f"{what}是大还是小？", f"{what}的大小怎样？"
+    ), f"它很{_SIZES[thing.size]}。"
 
 
 def _existence(scene: Scene, random: np.random.Generator) -> Asked:
-    """Half the time of something that is there; else of something that differs in colour, shape or both."""
-    thing = _any(scene, random)
-    colour, shape = thing.colour, thing.shape
-    if random.random() < 0.5:
-        colour = str(random.choice(list(COLOURS)))
-        shape = shape if random.random() < 0.5 else SHAPES[int(random.integers(len(SHAPES)))]
-    there = any((t.colour, t.shape) == (colour, shape) for t in scene.things)
+    colour, shape, is_there = draw_supposed(scene, random)
     name = f"{COLOUR_WORDS[colour]}的{SHAPE_WORDS[shape]}"
-    return _pick(random, "有{}吗？", "能看到{}吗？", "视频里有没有{}？").format(name), "有。" if there else "没有。"
-
-
-def _any(scene: Scene, random: np.random.Generator) -> Thing:
-    return scene.things[int(random.integers(len(scene.things)))]
+    return draw_words(random, "有{}吗？", "能看到{}吗？", "视频里有没有{}？").format(
+        name
+    ), "有。" if is_there else "没有。"
 
 
 def _the(scene: Scene, random: np.random.Generator) -> tuple[Thing, str]:
     """A thing, and words that point at it alone."""
-    thing = _any(scene, random)
-    names = [_name(thing), f"{COLOUR_WORDS[thing.colour]}的{_pick(random, '图形', '东西')}"]
-    names += [SHAPE_WORDS[thing.shape]] if _tells(scene, thing) else []
+    thing = draw_thing(scene, random)
+    names = [_name(thing), f"{COLOUR_WORDS[thing.colour]}的{draw_words(random, '图形', '东西')}"]
+    names += [SHAPE_WORDS[thing.shape]] if shape_tells(scene, thing) else []
     names += ["图形", "它"] if len(scene.things) == 1 else []
-    return thing, _pick(random, *names)
-
-
-def _tells(scene: Scene, thing: Thing) -> bool:
-    return sum(other.shape == thing.shape for other in scene.things) == 1
+    return thing, draw_words(random, *names)
 
 
 def _name(thing: Thing) -> str:
     return f"{COLOUR_WORDS[thing.colour]}的{SHAPE_WORDS[thing.shape]}"
 
 
-def _pick(random: np.random.Generator, *texts: str) -> str:
-    return texts[int(random.integers(len(texts)))]
+_ASKS: Asks = {
+    "colour": _colour,
+    "shape": _shape,
+    "motion": motion_question,
+    "event": _event,
+    "count": _count,
+    "speech": speech_question,
+    "backdrop": _backdrop,
+    "size": _size,
+    "existence": _existence,
+}
