@@ -25,7 +25,7 @@ from vidlabel.data import Clip, ClipFeatures
 from vidlabel.errors import InputError
 from vidlabel.labels import escape_name
 from vidlabel.outputs import Output
-from vidlabel.parts import DamagedPartError, PartSaver, part_paths, read_part, set_aside
+from vidlabel.parts import DamagedPartError, PartSaver, in_chunks, part_paths, read_part, set_aside
 from vidlabel.resume import Existing
 
 logger = logging.getLogger(__name__)
@@ -168,18 +168,11 @@ def _chunks(parts: Mapping[Path, npt.NDArray[np.int64]], old: list[Path]) -> Ite
     for table in _tables(old, ["clip_id"]):
         new &= ~np.isin(everything, _numbers(table))
     masks = np.split(new, np.cumsum([len(keys) for keys in parts.values()])[:-1])
-    gathered: list[pa.Table] = []
-    for path, mask in zip(parts, masks, strict=True):
-        gathered.append(read_part(path).filter(pa.array(mask)))
-        if sum(map(len, gathered)) >= _CHUNK_ROWS:
-            yield _sorted(gathered)
-            gathered = []
-    if any(map(len, gathered)):
-        yield _sorted(gathered)
+    tables = (read_part(path).filter(pa.array(mask)) for path, mask in zip(parts, masks, strict=True))
+    return map(_sorted, in_chunks(tables, _CHUNK_ROWS))
 
 
-def _sorted(tables: list[pa.Table]) -> pa.Table:
-    table = pa.concat_tables(tables)
+def _sorted(table: pa.Table) -> pa.Table:
     keys = [(name, "ascending") for name in ("video_path", "start_seconds", "clip_id")]
     return table.take(pc.sort_indices(table.drop_columns("embedding"), sort_keys=keys))
 

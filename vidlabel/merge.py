@@ -28,7 +28,7 @@ from vidlabel.jsonl import json_line, json_lines, read_lines, widen_kinds
 from vidlabel.labels import LABEL_SCHEMA
 from vidlabel.output_info import OutputInfo
 from vidlabel.outputs import Output, label_files, read_info
-from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
+from vidlabel.parts import DamagedPartError, in_chunks, part_paths, read_part, set_aside
 from vidlabel.quality import Repeats
 from vidlabel.readers import parquet_batches, stored_batches
 from vidlabel.resume import id_numbers
@@ -181,15 +181,11 @@ def _kinds_of(paths: list[Path]) -> Kinds:
 
 
 def _chunks(paths: list[Path], masks: list[Mask], chunk_rows: int) -> Iterator[pa.Table]:
-    gathered: list[pa.Table] = []
-    for path, mask in zip(paths, masks, strict=True):
-        table = _read(path).filter(pa.array(mask))
-        gathered.append(table.replace_schema_metadata(None))
-        if sum(map(len, gathered)) >= chunk_rows or sum(part.nbytes for part in gathered) >= _CHUNK_BYTES:
-            yield pa.concat_tables(gathered)
-            gathered = []
-    if any(map(len, gathered)):
-        yield pa.concat_tables(gathered)
+    tables = (
+        _read(path).filter(pa.array(mask)).replace_schema_metadata(None)
+        for path, mask in zip(paths, masks, strict=True)
+    )
+    return in_chunks(tables, chunk_rows, _CHUNK_BYTES)
 
 
 def _finished(chunk: pa.Table, kinds: Kinds, repeats: Repeats, own: Sequence[str]) -> pa.Table:

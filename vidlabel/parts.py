@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -147,6 +147,18 @@ def whole_parts(folder: Path, columns: list[str], prefix: str = "part") -> Itera
             logger.warning("%s; set aside as %s, its rows will be made again", error, path.name + ".broken")
             continue
         yield path, table
+
+
+def in_chunks(tables: Iterable[pa.Table], max_rows: int, max_bytes: int = 2**62) -> Iterator[pa.Table]:
+    """Put together until they have so many rows or bytes, so that no more is held; none without rows."""
+    gathered: list[pa.Table] = []
+    for table in tables:
+        gathered.append(table)
+        if sum(map(len, gathered)) >= max_rows or sum(part.nbytes for part in gathered) >= max_bytes:
+            yield pa.concat_tables(gathered)
+            gathered = []
+    if any(map(len, gathered)):
+        yield pa.concat_tables(gathered)
 
 
 def set_aside(path: Path) -> None:

@@ -16,7 +16,7 @@ from vidlabel.atomic import whole_file
 from vidlabel.errors import InputError
 from vidlabel.labels import escape_name
 from vidlabel.outputs import Output
-from vidlabel.parts import DamagedPartError, part_paths, read_part, set_aside
+from vidlabel.parts import DamagedPartError, in_chunks, part_paths, read_part, set_aside
 from vidlabel.readers import parquet_batches
 from vidlabel.signals.table import SIGNALS
 from vidlabel.skips import HAS_SPANS, INCOMPLETE, PREFIX, SCHEMA, Mask, Numbers, RowNumbers, read_metadata, row_numbers
@@ -96,14 +96,11 @@ def _followed(names: Numbers, keys: Numbers, decisions: Places) -> Mask:
 
 
 def _chunks(parts: list[Path], masks: list[Mask]) -> Iterator[pa.Table]:
-    gathered: list[pa.Table] = []
-    for part, mask in zip(parts, masks, strict=True):
-        gathered.append(_read(part).filter(pa.array(mask)).replace_schema_metadata(None))
-        if sum(map(len, gathered)) >= _CHUNK_ROWS:
-            yield pa.concat_tables(gathered)
-            gathered = []
-    if gathered:
-        yield pa.concat_tables(gathered)
+    tables = (
+        _read(part).filter(pa.array(mask)).replace_schema_metadata(None)
+        for part, mask in zip(parts, masks, strict=True)
+    )
+    return in_chunks(tables, _CHUNK_ROWS)
 
 
 def _schema(old: Path | None, parts: list[Path]) -> pa.Schema:
