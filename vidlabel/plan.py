@@ -152,7 +152,7 @@ def file_state(location: str) -> tuple[int | None, float | None]:
         return None, None
     try:
         status = Path(location).stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is no file's
         return None, None
     return status.st_size, status.st_mtime
 

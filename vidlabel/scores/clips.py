@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from vidlabel.config import Limits
@@ -13,7 +12,7 @@ from vidlabel.data import stable_id
 from vidlabel.errors import VideoError
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.pipeline import time_limit
-from vidlabel.remote import is_url
+from vidlabel.plan import file_state
 from vidlabel.report.sheets import Strip
 from vidlabel.scores.networks import Networks, Scores
 from vidlabel.scores.pictures import sample_pictures
@@ -37,18 +36,9 @@ class AskedScores:
 
     def key(self, weights: str, num_frames: int) -> str:
         """Changes with all that its scores go by."""
-        size, mtime = file_facts(self.strip.location)
+        size, mtime = file_state(self.strip.location)
         span = f"{self.strip.start_seconds!r} {self.strip.end_seconds!r}"
         return stable_id(weights, str(num_frames), self.strip.location, f"{size} {mtime}", span, *self.texts)
-
-
-def file_facts(location: str) -> tuple[int | None, float | None]:
-    """Size and time of a file; nothing is known of one that is elsewhere, or gone."""
-    try:
-        state = None if is_url(location) else Path(location).stat()
-    except (OSError, ValueError):
-        state = None
-    return (None, None) if state is None else (state.st_size, state.st_mtime)
 
 
 class ScoreRun:

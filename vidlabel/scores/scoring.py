@@ -25,12 +25,13 @@ from vidlabel.labels import unescape_name
 from vidlabel.lock import locked
 from vidlabel.models.scorers import ScoreModels
 from vidlabel.outputs import Output
+from vidlabel.plan import file_state
 from vidlabel.progress import LINE_SECONDS, LogFormat, clock, say
 from vidlabel.remote import is_url
 from vidlabel.report.places import location, video_root
 from vidlabel.report.sheets import Strip
 from vidlabel.row_cache import RowCache
-from vidlabel.scores.clips import AskedScores, ScoreRun, file_facts
+from vidlabel.scores.clips import AskedScores, ScoreRun
 from vidlabel.scores.networks import Networks, Scores
 from vidlabel.scores.pictures import check_pillow
 from vidlabel.summary import SHOWN_REASONS
@@ -241,7 +242,7 @@ class _Pass:
 
 
 def _failure(clip: AskedScores, error: VideoError) -> Failure:
-    size, mtime = file_facts(clip.strip.location)
+    size, mtime = file_state(clip.strip.location)
     names = [unescape_name(name) for name in (clip.clip_id, clip.video_id, clip.path)]
     return Failure(
         id=names[0],
