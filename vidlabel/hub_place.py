@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from vidlabel.config import Settings
-from vidlabel.errors import InputError, LockedError, WriteError
+from vidlabel.errors import InputError, WriteError
 from vidlabel.gather import held
 from vidlabel.lock import locked
 from vidlabel.outputs import WORK_FILES, Output
@@ -21,7 +21,7 @@ from vidlabel.remote import filesystem, store_path, tried
 from vidlabel.shard import Shard
 from vidlabel.store import check_hub_right
 from vidlabel.store_keeper import reason_of, write_error
-from vidlabel.working_copy import WorkingCopy
+from vidlabel.working_copy import WorkingCopy, work_place_held
 
 _CONFLICT = (409, 412)
 
@@ -32,15 +32,11 @@ def hub_place(output: Output) -> Iterator[HubPlace]:
     if output.shard is not None:
         raise InputError(f"--shard {output.shard}: shards cannot meet on {output.url}; take a folder, s3:// or gs://")
     folder = output.path.parent
-    try:
-        with locked(folder):
-            place = HubPlace(output, output.url)
-            yield place
-            if place.is_done:
-                shutil.rmtree(folder)
-    except (InputError, LockedError) as error:
-        text = str(error).replace(f"{folder}/", f"{output.url.rpartition('/')[0]}/").replace(str(folder), output.url)
-        raise type(error)(text) from error
+    with work_place_held(folder, output.url):
+        place = HubPlace(output, output.url)
+        yield place
+        if place.is_done:
+            shutil.rmtree(folder)
 
 
 class HubPlace:

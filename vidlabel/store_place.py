@@ -33,7 +33,7 @@ from vidlabel.shard import Shard
 from vidlabel.store import delete
 from vidlabel.store_keeper import Keeper, reason_of, write_error
 from vidlabel.store_lock import LockLostError, LockTimes, StoreLock
-from vidlabel.working_copy import LOCK, Names, WorkingCopy
+from vidlabel.working_copy import LOCK, Names, WorkingCopy, work_place_held
 
 logger = logging.getLogger(__name__)
 Held = TypeVar("Held")
@@ -47,26 +47,13 @@ _OWNER = "owner"
 def store_place(output: Output, times: LockTimes) -> Iterator[StorePlace]:
     assert output.url is not None
     folder = work_place(output.url, output.shard)
-    with named_as_on_store(folder, output.url), ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder))
-        except LockedError as error:
-            raise LockedError(str(error).replace(str(folder), output.url)) from error
+    with work_place_held(folder, output.url):
         place = StorePlace(replace(output, path=folder / output.path.name), times)
         try:
             yield place
         finally:
             if place.is_saved:
                 shutil.rmtree(folder)
-
-
-@contextmanager
-def named_as_on_store(folder: Path, url: str) -> Iterator[None]:
-    """Messages name what is on the store, not the local folder that stands for it."""
-    try:
-        yield
-    except (InputError, LockedError) as error:
-        raise type(error)(str(error).replace(f"{folder}/", f"{url.rpartition('/')[0]}/")) from error
 
 
 class StorePlace:

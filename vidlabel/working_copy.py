@@ -10,11 +10,13 @@ order in which it was to be there. Nothing is deleted on the store before all th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from vidlabel.atomic import whole_file
-from vidlabel.errors import InputError
+from vidlabel.errors import InputError, LockedError
+from vidlabel.lock import locked
 from vidlabel.outputs import WORK_FILES, Output
 from vidlabel.remote import copy_to
 from vidlabel.store import Stored, delete, stored, stored_below, upload
@@ -24,6 +26,17 @@ _STATE_FILES = ("run.json", "done.json", "failures.jsonl")  # of a work folder: 
 
 Names = Callable[[str], bool]
 Stamp = tuple[int, int]
+
+
+@contextmanager
+def work_place_held(folder: Path, url: str) -> Iterator[None]:
+    """One run at a time in this local folder. Messages name what is on the store, not what stands for it here."""
+    try:
+        with locked(folder):
+            yield
+    except (InputError, LockedError) as error:
+        text = str(error).replace(f"{folder}/", f"{url.rpartition('/')[0]}/").replace(str(folder), url)
+        raise type(error)(text) from error
 
 
 class WorkingCopy:
