@@ -37,7 +37,6 @@ COLUMNS = (
     "label_id", "clip_id", "video_id", "video_path", "start_seconds", "end_seconds", "num_frames", "width", "height",
     "fps", "video_seconds", "codec", "vidlabel_version", "created_at",
 )  # fmt: skip
-NUM_FRAMES = 16
 _SMALL = 16  # pixels of the model's pictures, since there is no model
 _POOL = Pool("signals", "caption", "what a clip is asked where nothing is asked", {"en": ("signals",)})
 

@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
     Reals = npt.NDArray[np.float64]
 
-MOVES = (
-    "static", "pan_left", "pan_right", "tilt_up", "tilt_down", "zoom_in", "zoom_out", "roll", "shake", "unclear",
-)  # fmt: skip
-
 STILL = 0.01  # of the diagonal a second: slower than that is not moving
 SHAKE = 0.03  # likewise, how much a shaking camera's speed changes within `NEAR_SECONDS`
 NEAR_SECONDS = 0.2
@@ -73,7 +69,7 @@ def _length(both: Reals) -> Reals:
 
 
 def camera_motion(seen: Seen) -> str | None:
-    """One of `MOVES`; None where no two moments could be compared."""
+    """One of the names that the table of signals has; None where no two moments could be compared."""
     moves = [(flow.at_seconds, move_of(flow)) for flow in seen.flows]
     if not moves:
         return None

@@ -118,10 +118,6 @@ PIXELS, ALL = "pixels", "all"  # names of groups: without and with those that ne
 _BY_NAME = {signal.name: signal for signal in SIGNALS}
 
 
-def signal_named(name: str) -> Signal:
-    return _BY_NAME[name]
-
-
 def parse_signals(text: str) -> tuple[str, ...]:
     """'all', 'pixels', or names joined by commas -> names in the table's order."""
     names = {name.strip() for name in text.split(",") if name.strip()}
