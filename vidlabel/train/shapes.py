@@ -16,7 +16,7 @@ import torch
 from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.saving import save_tensors
 from vidlabel.models.minigpt4_video.tokenizer import load_tokenizer
-from vidlabel.train.shapes_parts import new_model
+from vidlabel.train.shapes_parts import REPEATING_STEPS, SEEING_STEPS, new_model
 from vidlabel.train.shapes_stages import learn_to_repeat, learn_to_see, learn_to_tell_apart, learn_together
 from vidlabel.train.shapes_tokenizer import write_tokenizer
 
@@ -29,8 +29,8 @@ _LAST = 0.12  # of the time, for the last stage
 class Plan:
     """Steps of each stage, and how often the longest is checked."""
 
-    seeing: int = 1600
-    repeating: int = 400
+    seeing: int = SEEING_STEPS
+    repeating: int = REPEATING_STEPS
     together: int = 5600
     telling_apart: int = 800
     check_every: int = 500

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -117,12 +118,12 @@ def learn_together(
     optimizers = _optimizers(parts, (heads, 1.5e-3))
     random = np.random.default_rng((seed, 3))
     recent: list[tuple[float, float, float]] = []
+    asks = (captions, motion_question, motion_question, question, question)
     for step in _steps(num_steps, seconds):
         tower.requires_grad_(step.share >= _HELD)
-        asks = (captions, motion_question, motion_question, question, question)
         lessons = list(_lessons(config, tokenizer, random, seed, step.number, asks))
-        batch = collate([sample for sample, _ in lessons], config.tokens_per_frame)
-        truth = torch.stack([things for _, things in lessons])
+        batch = collate([sample for sample, _, _ in lessons], config.tokens_per_frame)
+        truth = torch.stack([thing_truth(scene, shares) for _, scene, shares in lessons])
         images = model.encode_images(normalise(batch.images.permute(0, 3, 1, 2)))
         hidden = read(model, batch, images)
         losses = (
@@ -147,10 +148,10 @@ def learn_to_tell_apart(
     tower = nn.ModuleList([model.visual_encoder, model.ln_vision]).requires_grad_(True)
     optimizers = _optimizers([(tower, 1.2e-4), (model.llama_proj, 4.5e-4), (model.llama_model, 4.5e-4)])
     random = np.random.default_rng((seed, 4))
+    asks = (captions, motion_question, _attribute, _attribute, question)
     for step in _steps(num_steps, seconds):
-        asks = (captions, motion_question, _attribute, _attribute, question)
         lessons = _lessons(config, tokenizer, random, seed, _LATE + step.number, asks)
-        batch = collate([sample for sample, _ in lessons], config.tokens_per_frame)
+        batch = collate([sample for sample, _, _ in lessons], config.tokens_per_frame)
         images = model.encode_images(normalise(batch.images.permute(0, 3, 1, 2)))
         loss = answer_loss(model, batch, read(model, batch, images))
         _descend(optimizers, loss, step)
@@ -177,8 +178,9 @@ def _lessons(
     seed: int,
     step: int,
     asks: Sequence[Callable[[Scene, np.random.Generator], Asked]],
-) -> Iterator[tuple[Sample, Tensor]]:
-    """Clips with these things asked of each, and the truth about their things; every fourth may hold made-up words."""
+) -> Iterator[tuple[Sample, Scene, npt.NDArray[np.float64]]]:
+    """Clips with these things asked of each, and the scenes and moments that they show; every fourth may hold made-up
+    words."""
     for i in range(NUM_CLIPS):
         number = _number(seed, 2, 2 * (NUM_CLIPS * step + i))
         scene = make_scene("train", number, wild_words=i % 4 == 0)
@@ -187,7 +189,7 @@ def _lessons(
         asked = [ask(scene, random) for ask in asks]
         shares = sample_shares(random, config.num_frames)
         sample = make_sample(scene, asked, shares, tokenizer, config)
-        yield Sample(wear(sample.images, random), sample.segments, sample.asked), thing_truth(scene, shares)
+        yield Sample(wear(sample.images, random), sample.segments, sample.asked), scene, shares
 
 
 def _pictures(
