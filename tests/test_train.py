@@ -291,6 +291,15 @@ def test_full_training_writes_a_whole_model_without_an_adapter(model: Path, clip
     assert all(not torch.equal(before[name].float(), after[name].float()) for name in before if "qkv" in name)
 
 
+def test_new_weights_are_written_in_the_type_that_is_asked_for(model: Path, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    more = ("--steps", "1", "--full", "--save-dtype", "fp16", "--batch-size", "2", "--warmup-steps", "0")
+    done = train("pretrain", clips, model, out, *more)
+    assert done.exit_code == 0, done.output
+    files = [out / "model.safetensors", *(out / "language_model").glob("*.safetensors")]
+    assert {tensor.dtype for file in files for tensor in load_file(file).values()} == {torch.float16}
+
+
 def test_single_frames_align_the_projection_and_leave_the_adapter(model: Path, clips: Path, tmp_path: Path) -> None:
     from PIL import Image
 
@@ -316,6 +325,7 @@ def test_single_frames_align_the_projection_and_leave_the_adapter(model: Path, c
         (("--dtype", "fp16"), "a CPU trains in fp32 or bf16"),
         (("--max-answer-tokens", "9000"), "leaves no room for a prompt"),
         (("--pool", "nothing"), "no such pool"),
+        (("--save-dtype", "fp16"), "--save-dtype fp16: belongs to --full or --train-vision"),
     ],
 )
 def test_what_cannot_be_is_one_line_that_names_the_option(

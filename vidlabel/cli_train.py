@@ -118,6 +118,10 @@ def train_command(
         Literal["auto", "fp32", "bf16", "fp16"] | None,
         _option("--dtype", help="What it computes in; what learns is kept in fp32. Default: bf16 on a GPU, else fp32."),
     ] = None,
+    save_dtype: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        _option("--save-dtype", help="Of the new weights, with --full or --train-vision; default: as --dtype."),
+    ] = None,
     seed: Annotated[int | None, _option("--seed", help="Default 42.")] = None,
     cache_features: Annotated[
         Path | None,

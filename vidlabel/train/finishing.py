@@ -66,7 +66,10 @@ def _save_beside(out: Path, begun: Unmerged, settings: TrainSettings, lora: Mapp
 
 
 def _kept_type(tensors: dict[str, Tensor], settings: TrainSettings, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Large parts that learnt in float32 under a half type are kept in that; the projection and norms as they are."""
+    """All in the type that was asked for. Else large parts that learnt in float32 under a half type are kept in that;
+    the projection and norms as they are."""
+    if settings.save_dtype is not None:
+        return {name: t.to(getattr(torch, TORCH_DTYPES[settings.save_dtype])) for name, t in tensors.items()}
     if TORCH_DTYPES["fp32"] == str(dtype).removeprefix("torch."):
         return tensors
     large = (*(("llama_model.",) if settings.full else ()), *(("visual_encoder.",) if settings.train_vision else ()))

@@ -15,7 +15,15 @@ PromptForm = Literal["inference", "reference"]
 Language = Literal["frozen", "lora", "full"]  # what of the language model learns
 Optimizer = Literal["adamw", "muon"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+KeptDtype = Literal["fp32", "bf16", "fp16"]
 TORCH_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_CHOICES: dict[str, Any] = {
+    "prompt_form": PromptForm,
+    "dtype": Dtype,
+    "save_dtype": KeptDtype,
+    "stage": Stage,
+    "optimizer": Optimizer,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class TrainSettings:
     subtitles: bool = True
     checkpointing: bool = False
     dtype: Dtype = "auto"
+    save_dtype: KeptDtype | None = None  # None: matrices as `dtype` has them, the rest as it learnt
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -68,9 +77,12 @@ class TrainSettings:
                 raise InputError(f"{_option(name)} {value}: is {low} at least")
         if self.epochs <= 0:
             raise InputError(f"--epochs {self.epochs}: is above 0")
-        for name, known in (("prompt_form", PromptForm), ("dtype", Dtype), ("stage", Stage), ("optimizer", Optimizer)):
-            if getattr(self, name) not in get_args(known):
-                raise InputError(f"{_option(name)} {getattr(self, name)}: is one of {', '.join(get_args(known))}")
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in get_args(known) and (name, value) != ("save_dtype", None):
+                raise InputError(f"{_option(name)} {value}: is one of {', '.join(get_args(known))}")
+        if self.save_dtype is not None and not (self.full or self.train_vision):
+            raise InputError(f"--save-dtype {self.save_dtype}: belongs to --full or --train-vision")
 
     @property
     def language(self) -> Language:
