@@ -55,8 +55,9 @@ bench: $(STAMP)  ## run the benchmarks that need no GPU; each prints a ratio aga
 	$(BIN)/python -m benchmarks.export
 	$(BIN)/python -m benchmarks.dedup --rows 200000
 
-bench-gpu: $(STAMP)  ## measure the engine on a GPU, ten minutes; writes gpu-results/
+bench-gpu: $(STAMP)  ## measure the engine and a training step on a GPU, ten minutes; writes gpu-results/
 	$(BIN)/python -m benchmarks.gpu --out gpu-results
+	$(BIN)/python -m benchmarks.train_step
 
 shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
 	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes

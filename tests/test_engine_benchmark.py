@@ -12,7 +12,11 @@ import pytest
 
 from benchmarks.engine import main
 from benchmarks.engine_baselines import Baseline
+from benchmarks.engine_floor import shape_of
 from benchmarks.gpu_rows import markdown, read_rows
+from benchmarks.random_models import configs
+from benchmarks.train_step import main as train_step_main
+from benchmarks.train_step import step_flops
 
 TINY = ["--size", "tiny", "--clips", "3", "--frames", "4", "--device", "cpu", "--dtype", "float32"]
 
@@ -115,3 +119,19 @@ def test_a_section_beyond_its_deadline_costs_itself_only(tmp_path: Path) -> None
     assert done.returncode == (1 if values["problems"] else 0)
     skipped = [row for row in values["rows"] if row["note"] == "skipped: out of time"]
     assert len(skipped) + len(values["problems"]) == 2
+
+
+def test_a_training_step_is_measured_where_there_is_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_step_main(["--size", "tiny", "--device", "cpu", "--frames", "3", "--steps", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "tiny llama2, 4 x 3 frames, LoRA" in told
+    assert "(median of 2)" in told
+    assert "tokens/s" in told
+    assert "MFU" in told
+
+
+def test_frozen_weights_cost_a_training_step_as_much_backwards_as_forwards() -> None:
+    shape = shape_of(*configs("7b", "llama2"))
+    forwards = shape.prefill_flops(3000)
+    work = step_flops(shape, clips=1, frames=0, tokens=3000, answer=0)
+    assert 2 * forwards < work < 2.2 * forwards  # attention, without weights, costs twice as much

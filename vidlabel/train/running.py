@@ -67,7 +67,7 @@ def run(
     teaching, cache = _teaching(settings, options, material, begun)
     get_ready(begun.model, learning(settings), begun.lora, seed=settings.seed)
     if settings.checkpointing:
-        _keep_few_activations(begun.model)
+        keep_few_activations(begun.model)
     log = TrainLog(
         options.out.with_name(options.out.name + ".logs") if place.is_first else None,
         options.log_format,
@@ -210,7 +210,7 @@ def _course(
     )
 
 
-def _keep_few_activations(model: MiniGPT4Video) -> None:
+def keep_few_activations(model: MiniGPT4Video) -> None:
     """The language model's layers compute theirs again on the way back."""
     language: Any = model.llama_model
     wanted = {"use_reentrant": False}
