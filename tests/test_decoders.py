@@ -165,9 +165,11 @@ def test_colours_follow_the_files_matrix_and_range(
 ) -> None:
     picture = np.repeat(np.repeat(np.array(COLOURS, np.uint8)[None], 32, axis=1), 32, axis=0)
     path = _write_yuv(tmp_path / "colours.mkv", picture, kr=kr, kb=kb, tag=tag, full_range=full_range, pix_fmt=pix_fmt)
-    shown = next(decode_span(str(path), start_seconds=0, end_seconds=1)).rgb()
-    middles = shown[16, 16::32].astype(int)
-    assert np.abs(middles - np.array(COLOURS)).max() <= 2
+    frame = next(decode_span(str(path), start_seconds=0, end_seconds=1))
+    assert frame.small is not None
+    for shown in (frame.rgb(), frame.small(112, "rgb24")):
+        middles = shown[len(shown) // 2, len(shown) // 2 :: len(shown)].astype(int)
+        assert np.abs(middles - np.array(COLOURS)).max() <= 2
 
 
 def _write_yuv(path: Path, picture: Any, *, kr: float, kb: float, tag: int, full_range: bool, pix_fmt: str) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,10 +20,14 @@ from tests.make_videos import make_clip, noise_scene, write_video
 from vidlabel import pipeline
 from vidlabel.config import FrameSettings
 from vidlabel.data import Frames
+from vidlabel.decoders import decode_span
 from vidlabel.errors import InputError
 from vidlabel.executors.workers import DecodeWorkers
 from vidlabel.frames import sample_frames
+from vidlabel.signals.camera import move_of
+from vidlabel.signals.flow import Flow, flows_of
 from vidlabel.signals.measuring import MEASURES
+from vidlabel.signals.seen import Pair
 from vidlabel.signals.table import SIGNALS, Value, parse_signals
 
 PIXELS = parse_signals("pixels")
@@ -247,6 +252,46 @@ def test_other_pixel_formats_look_the_same(tmp_path: Path, world: Image, pix_fmt
     other, usual = sample_frames(clip, settings).signals, signals_of(tmp_path, film, num_frames=8)
     for name in ("motion", "brightness", "contrast", "blur", "black_share"):
         assert other[name] == pytest.approx(usual[name], rel=0.05), name
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p"])
+def test_black_is_black_in_files_of_either_range(tmp_path: Path, pix_fmt: str) -> None:
+    film = [np.full((90, 160, 3), grey, np.uint8) for grey in [20] * 10 + [31] * 30]  # black is at most 25
+    clip = make_clip(write_video(tmp_path / "range.mp4", film, pix_fmt=pix_fmt))
+    settings = FrameSettings(8, 16, subtitles="none", signals=("black_share",))
+    assert sample_frames(clip, settings).signals == {"black_share": pytest.approx(0.25)}
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le"])
+def test_thumbnail_is_the_mean_of_the_pictures_pixels(tmp_path: Path, world: Image, pix_fmt: str) -> None:
+    film = made.film(world, made.still(), seconds=0.1, width=640, height=360)
+    path = write_video(tmp_path / "clip.mp4", film, pix_fmt=pix_fmt)
+    frame = next(decode_span(str(path), start_seconds=0, end_seconds=1))
+    assert frame.small is not None
+    mean = frame.rgb().reshape(180, 2, 320, 2, 3).mean(axis=(1, 3))
+    off = frame.small(320, "rgb24") - mean
+    assert np.abs(off).mean() < 3
+    assert np.abs(off.mean(axis=(0, 1))).max() < 1.5  # no tint
+
+
+def test_pairs_measured_together_are_as_measured_alone(world: Image) -> None:
+    first, *others = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in shot(world, made.rolling(0.3), seconds=0.2))
+    pairs = [Pair(first, np.asarray(other, np.uint8), 0.0, 0.08) for other in others]
+    pairs.insert(1, Pair(first[:120].copy(), np.asarray(others[0])[:120].copy(), 0.0, 0.08))
+    together = flows_of(pairs)
+    alone = [flow for pair in pairs for flow in flows_of([pair])]
+    assert len(together) == len(pairs)
+    assert all(np.array_equal(one.speeds, other.speeds) for one, other in zip(together, alone, strict=True))
+
+
+def test_camera_is_what_most_of_the_flow_does() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(-0.4, 0.4, 500) + 1j * rng.uniform(-0.25, 0.25, 500)
+    speeds = (0.1 - 0.02j) + (0.3 - 0.2j) * places
+    speeds[:150] = 0.5j  # what passes before the camera
+    move = move_of(Flow(places, speeds, 0.0, 0.0))
+    assert (move.right, move.down, move.grows, move.turns) == pytest.approx((0.1, -0.02, 0.3, -0.2), abs=0.005)
+    assert move.agrees == pytest.approx(0.7, abs=0.01)
 
 
 def test_text_is_found_where_it_is_and_grows_with_its_area(tmp_path: Path, world: Image) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from vidlabel.decoders.memory import memory_error
 from vidlabel.errors import VideoError
@@ -23,6 +23,7 @@ _LUMA_FIRST = frozenset(  # 8 bits a sample, and nothing but luma in the first p
     ["yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "yuv440p", "yuv411p", "yuv410p", "nv12"]
 )
 _GLANCE = (48, 20)
+_HALF_COLOUR = "yuv422p"
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
@@ -78,37 +79,58 @@ def small_bgr(width: int) -> Callable[[VideoFrame], npt.NDArray[np.uint8]]:
     return convert
 
 
+class Glance(NamedTuple):
+    """Luma as it is stored: to stretch it frame by frame would double what a glance costs. See `stretched`."""
+
+    luma: npt.NDArray[np.uint8]  # (h, w)
+    is_full: bool  # 0 to 255, and not 16 to 235
+
+
+def stretched(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:  # (N, h, w)
+    """From 16 to 235 to 0 to 255."""
+    import cv2
+    import numpy as np
+
+    table = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)
+    return np.asarray(cv2.LUT(luma.reshape(len(luma), -1), table), np.uint8).reshape(luma.shape)
+
+
 class SmallPictures:
     """Pictures and grey pictures of a few hundred pixels, each pixel the mean of those it stands for; for the frames of
     one file, whose scalers are kept."""
 
     def __init__(self) -> None:
-        import numpy as np
         from av.video.reformatter import VideoReformatter
 
-        self._reformatters = {"rgb24": VideoReformatter(), "gray": VideoReformatter()}
-        self._full_range = np.clip((np.arange(256) - 16) * 255 / 219, 0, 255).round().astype(np.uint8)
+        self._reformatters = {form: VideoReformatter() for form in ("rgb24", "gray", _HALF_COLOUR)}
 
     def picture(self, frame: VideoFrame, longest: int, form: SmallForm) -> npt.NDArray[np.uint8]:
         """(h, w, 3) RGB or (h, w) luma, as shown, of the frame's shape and at most `longest` on its longer side."""
         scale = min(1.0, longest / max(frame.width, frame.height))
         wide, high = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-        image = _converted(self._reformatters[form], frame, wide, high, form, interpolation="AREA")
+        small = frame
+        if form == "rgb24" and frame.format.chroma_width(frame.width) < frame.width:
+            # where colour is coarse, made small first it takes half the time, and is as near to the mean of pixels
+            small = _reformatted(self._reformatters[_HALF_COLOUR], frame, wide, high, _HALF_COLOUR, "AREA")
+        image = _converted(self._reformatters[form], small, wide, high, form, interpolation="AREA")
         return turned(image, display_matrix(frame))
 
-    def glance(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
-        """Luma, 0 to 255, of about 48 by 20 single pixels, not turned: so cheap that every frame can be looked at."""
-        if frame.format.name not in _LUMA_FIRST:
-            return _converted(self._reformatters["gray"], frame, *_GLANCE, "gray", interpolation="POINT")
+    def glance(self, frame: VideoFrame) -> Glance:
+        """About 48 by 20 single pixels, not turned: so cheap that every frame can be looked at."""
+        name = frame.format.name
+        if name not in _LUMA_FIRST:
+            return Glance(_converted(self._reformatters["gray"], frame, *_GLANCE, "gray", interpolation="POINT"), True)
         import numpy as np
 
         plane: Any = frame.planes[0]  # it is a buffer, which PyAV's stubs do not say
-        luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-        down, across = (max(1, side // count) for side, count in zip(luma.shape, reversed(_GLANCE), strict=True))
-        samples: npt.NDArray[np.uint8] = luma[down // 2 :: down, across // 2 :: across]
-        if frame.format.name.startswith("yuvj") or frame.color_range == _FULL_RANGE:
-            return samples.copy()
-        return self._full_range[samples]
+        line_size, high, wide = plane.line_size, frame.height, frame.width
+        down, across = max(1, high // _GLANCE[1]), max(1, wide // _GLANCE[0])
+        # `plane[down // 2 :: down, across // 2 :: across]`, in one step
+        shape = ((high - down // 2 - 1) // down + 1, (wide - across // 2 - 1) // across + 1)
+        start = down // 2 * line_size + across // 2
+        samples = np.ndarray(shape, np.uint8, plane, start, (down * line_size, across))
+        is_full = name.startswith("yuvj") or frame.color_range == _FULL_RANGE
+        return Glance(samples.copy(), is_full)
 
 
 def _converted(
@@ -120,6 +142,13 @@ def _converted(
     *,
     interpolation: str | None = None,
 ) -> npt.NDArray[np.uint8]:
+    made = _reformatted(reformatter, frame, width, height, form, interpolation)
+    return cast("npt.NDArray[np.uint8]", made.to_ndarray())
+
+
+def _reformatted(
+    reformatter: VideoReformatter, frame: VideoFrame, width: int, height: int, form: str, interpolation: str | None
+) -> VideoFrame:
     import av
 
     def convert() -> VideoFrame:
@@ -129,13 +158,12 @@ def _converted(
 
     try:
         try:
-            small = convert()
+            return convert()
         except av.FFmpegError:
             # a colour matrix that is reserved or makes no sense for these pictures: shown as if it were not named
             frame.colorspace = _UNNAMED_MATRIX
-            small = convert()
+            return convert()
     except MemoryError as error:
         raise memory_error() from error
     except av.FFmpegError as error:
         raise VideoError(f"its pictures ({frame.format.name}) cannot be converted: {error.strerror}") from error
-    return cast("npt.NDArray[np.uint8]", small.to_ndarray())

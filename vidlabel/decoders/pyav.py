@@ -48,7 +48,7 @@ class TimedFrame:
     rgb: Callable[[], npt.NDArray[np.uint8]]  # (H, W, 3), turned as a player shows it
     # cheaper than by way of `rgb`; None where the decoder has no such way. See `pictures.SmallPictures`
     small: Callable[[int, pictures.SmallForm], npt.NDArray[np.uint8]] | None = None
-    glance: Callable[[], npt.NDArray[np.uint8]] | None = None
+    glance: Callable[[], pictures.Glance] | None = None
 
 
 def nothing_decoded(damage: Damage) -> VideoError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidlabel.signals.seen import Seen
+from vidlabel.signals.seen import Pixels, Seen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,9 +28,9 @@ class Box:
     bottom: float = 1.0
 
 
-def content_of(seen: Seen) -> Box:
+def content_of(luma: Pixels) -> Box:  # (T, h, w)
     """Bars are where no frame shows anything; only those on both sides count."""
-    brightest = seen.luma.max(axis=0)  # (h, w)
+    brightest = luma.max(axis=0)  # (h, w)
     if float(brightest.mean()) < LIT:
         return Box()  # a black picture has no bars
     dark = brightest <= BAR
@@ -51,13 +51,13 @@ def _both(is_bar: npt.NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def letterboxed(seen: Seen) -> bool:
-    return content_of(seen).top > 0
+    return seen.content.top > 0
 
 
 def pillarboxed(seen: Seen) -> bool:
-    return content_of(seen).left > 0
+    return seen.content.left > 0
 
 
 def content_box(seen: Seen) -> str:
-    box = content_of(seen)
+    box = seen.content
     return ",".join(f"{side:.3f}" for side in (box.left, box.top, box.right, box.bottom))

@@ -22,6 +22,7 @@ MIDDLE = 0.27  # mean distance from the middle of a 16:9 picture, in diagonals: 
 AGREES = 0.4  # of what can be followed must move with the camera
 _ROUNDS = 5
 _SETTLED = 1e-4  # diagonals a second: a hundredth of what counts as a move
+_ROUND = 1e-9  # keeps what lies in one place from being divided by nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +42,32 @@ class Move:
 
 
 def move_of(flow: Flow) -> Move:
-    """A similarity, by least squares in which what does not agree loses its weight, round by round."""
+    """A similarity, by least squares in which what does not agree loses its weight, round by round.
+
+    Of complex numbers it is a straight line: speed = shift + swell * place, where to grow is the real part of `swell`
+    and to turn the imaginary one."""
     places, speeds = flow.places, flow.speeds
-    half = len(places)
-    (x, y), zeros, ones = places.T, np.zeros(half), np.ones(half)
-    # what right, down, grows and turns do to the flow across (the first half of the rows) and down (the other)
-    effects = np.concatenate([np.stack([ones, zeros, x, -y], axis=1), np.stack([zeros, ones, y, x], axis=1)])
-    observed = speeds.T.reshape(-1)
-    values = np.array([*np.median(speeds, axis=0), 0.0, 0.0])
+    shift, swell = complex(_middle(speeds.real), _middle(speeds.imag)), 0j
+    off = speeds - shift
     for _ in range(_ROUNDS):
-        off = _length(observed - effects @ values)
-        width = max(0.003, 1.5 * float(np.partition(off, half // 2)[half // 2]))
-        weighted = effects * np.tile(1 / (1 + (off / width) ** 2), 2)[:, None]
-        before, values = values, np.linalg.solve(weighted.T @ effects + 1e-9 * np.eye(4), weighted.T @ observed)
-        if np.abs(values - before).max() < _SETTLED:
+        squares = off.real**2 + off.imag**2
+        width = max(0.003**2, 1.5**2 * _middle(squares))
+        weights = 1 / (1 + squares / width)
+        weights /= weights.sum()
+        place, speed = complex(weights @ places), complex(weights @ speeds)
+        around = places - place
+        pulled = weights * around.conj()
+        before, swell = swell, complex(pulled @ (speeds - speed)) / (float((pulled @ around).real) + _ROUND)
+        moved, shift = shift, speed - swell * place
+        off = speeds - shift - swell * places
+        if max(abs(shift - moved), abs(swell - before)) < _SETTLED:
             break
-    fitted = effects @ values
-    agrees = _length(observed - fitted) < np.maximum(STILL, 0.25 * _length(fitted))
-    right, down, grows, turns = map(float, values)
-    return Move(right, down, grows, turns, float(agrees.mean()))
+    agrees = np.abs(off) < np.maximum(STILL, 0.25 * np.abs(speeds - off))
+    return Move(shift.real, shift.imag, swell.real, swell.imag, float(agrees.mean()))
 
 
-def _length(both: Reals) -> Reals:
-    """(2P,) -> (P,)"""
-    length: Reals = np.hypot(*both.reshape(2, -1))
-    return length
+def _middle(values: Reals) -> float:
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
 
 
 def camera_motion(seen: Seen) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidlabel.signals.seen import Seconds, Seen
+from vidlabel.signals.seen import Pixels, Seconds, Seen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -49,9 +49,9 @@ def static_share(seen: Seen) -> float | None:
     return float(shares[still].sum() / shares.sum())
 
 
-def flashes(seen: Seen) -> Seconds:
+def flashes_of(glances: Pixels, glance_seconds: Seconds) -> Seconds:
     """When each flash begins: the whole picture's luma swings one way and back."""
-    swings = _swings(seen.glances.mean(axis=(1, 2)) / 255, seen.glance_seconds)
+    swings = _swings(glances.mean(axis=(1, 2)) / 255, glance_seconds)
     begun = []
     index = 0
     while index + 1 < len(swings):
@@ -81,11 +81,11 @@ def _swings(levels: Reals, seconds: Seconds) -> list[tuple[float, bool]]:
 
 
 def flash(seen: Seen) -> bool:
-    return len(flashes(seen)) > 0
+    return len(seen.flashes) > 0
 
 
 def strobe(seen: Seen) -> bool:
-    begun = flashes(seen)
+    begun = seen.flashes
     return any(begun[index + STROBE] - begun[index] <= 1.0 for index in range(len(begun) - STROBE))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,11 +14,14 @@ from vidlabel.signals.seen import Pair, Seen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from cv2 import DISOpticalFlow
 
-    Reals = npt.NDArray[np.float64]
+    Vectors = npt.NDArray[np.complex128]
     Whole = npt.NDArray[np.intp]
 
+REFINED = 2  # rounds in which flow is made smooth; the preset's 5 take longer and come no nearer to the truth
 STEP = 6  # pixels between the places where flow is read
+_READ = (slice(STEP // 2, None, STEP), slice(STEP // 2, None, STEP))
 TEXTURE = 3  # grey levels from pixel to pixel, on average: less cannot be followed for sure
 EMPTY = 25  # pixels: a square of that size without detail or change: nothing is seen to move
 PLAIN = 0.45  # where less of the picture has texture, things move before a plain ground, which stands still
@@ -26,48 +30,56 @@ WRONG = 20.0  # grey levels between a picture and the other one moved by the flo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """Between two pictures. Lengths are shares of their diagonal, so that size does not matter."""
+    """Between two pictures. Lengths are shares of their diagonal, so that size does not matter; x + iy is a vector."""
 
-    places: Reals  # (P, 2): x and y from the middle, where there is something that can be followed
-    speeds: Reals  # (P, 2): a second
+    places: Vectors  # (P,): from the middle, where there is something that can be followed
+    speeds: Vectors  # (P,): a second
     mean_speed: float  # of all of the picture
     at_seconds: float
 
 
-def flow_of(pair: Pair) -> Flow | None:
+def flows_of(pairs: Iterable[Pair]) -> tuple[Flow, ...]:
+    """Of those that show one scene."""
+    import cv2
+
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    method.setVariationalRefinementIterations(REFINED)
+    return tuple(flow for pair in pairs if (flow := _flow_of(pair, method)) is not None)
+
+
+def _flow_of(pair: Pair, method: DISOpticalFlow) -> Flow | None:
     """None where the second picture is not the first one moved."""
     import cv2
 
     high, wide = pair.first.shape
     if min(high, wide) < 32:  # too small for the method
         return None
-    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     flow = method.calc(pair.first, pair.second, np.zeros((high, wide, 2), np.float32))
-    ys, xs = _grid(high, wide)
-    moved = flow[ys, xs]  # (h', w', 2)
-    to_x = np.clip(np.rint(xs + moved[..., 0]), 0, wide - 1).astype(np.intp)
-    to_y = np.clip(np.rint(ys + moved[..., 1]), 0, high - 1).astype(np.intp)
-    wrong = np.abs(pair.first[ys, xs].astype(np.int16) - pair.second[to_y, to_x])
+    ys, xs, places = _grid(high, wide)
+    moved = np.ascontiguousarray(flow[_READ]).view(np.complex64)[..., 0]  # (h', w')
+    to_x = np.clip(np.rint(xs + moved.real), 0, wide - 1).astype(np.intp)
+    to_y = np.clip(np.rint(ys + moved.imag), 0, high - 1).astype(np.intp)
+    wrong = np.abs(pair.first[_READ].astype(np.int16) - pair.second[to_y, to_x])
     if float(wrong.mean()) > WRONG:
         return None
     detail = cv2.absdiff(pair.first, cv2.blur(pair.first, (STEP + 1, STEP + 1)))
     shows = cv2.blur(cv2.max(detail, cv2.absdiff(pair.first, pair.second)), (EMPTY, EMPTY))
-    moved[(shows == 0)[ys, xs]] = 0  # flow there is what the method made up
-    diagonal = math.hypot(high, wide)
-    mean_speed = float(np.hypot(moved[..., 0], moved[..., 1]).mean()) / (diagonal * pair.seconds)
-    textured = (cv2.blur(detail, (STEP + 1, STEP + 1)) >= TEXTURE)[ys, xs]
+    moved[shows[_READ] == 0] = 0  # flow there is what the method made up
+    scale = 1 / (math.hypot(high, wide) * pair.seconds)
+    mean_speed = float(np.abs(moved).mean()) * scale
+    textured = cv2.blur(detail, (STEP + 1, STEP + 1))[_READ] >= TEXTURE
     if _spread(textured) < PLAIN:
         moved[~textured] = 0
         textured = np.ones_like(textured)
-    places = np.stack([xs - wide / 2, ys - high / 2], axis=-1)[textured] / diagonal
-    speeds = moved[textured].astype(np.float64) / (diagonal * pair.seconds)
-    return Flow(places, speeds, mean_speed, pair.at_seconds)
+    return Flow(places[textured], moved[textured].astype(np.complex128) * scale, mean_speed, pair.at_seconds)
 
 
 @lru_cache(maxsize=4)  # the pictures of a run have few sizes
-def _grid(high: int, wide: int) -> tuple[Whole, Whole]:
-    ys, xs = np.mgrid[STEP // 2 : high : STEP, STEP // 2 : wide : STEP]
-    return ys, xs
+def _grid(high: int, wide: int) -> tuple[Whole, Whole, Vectors]:
+    """Where flow is read: rows, columns, and places from the middle in diagonals."""
+    ys, xs = np.ogrid[:high, :wide]
+    ys, xs = ys[_READ[0]], xs[:, _READ[1]]
+    return ys, xs, np.asarray(xs - wide / 2 + 1j * (ys - high / 2), np.complex128) / math.hypot(high, wide)
 
 
 def _spread(textured: npt.NDArray[np.bool_], parts: int = 6) -> float:

@@ -12,7 +12,9 @@ MOST_BLURRED = 6  # pictures that blur looks at
 
 
 def brightness(seen: Seen) -> float:
-    return float(seen.luma.mean() / 255)
+    import cv2
+
+    return float(cv2.mean(seen.luma.reshape(-1, seen.luma.shape[2]))[0] / 255)
 
 
 def contrast(seen: Seen) -> float:
@@ -22,12 +24,9 @@ def contrast(seen: Seen) -> float:
 def saturation(seen: Seen) -> float:
     import cv2
 
-    found = []
-    for image in seen.images:
-        red, green, blue = cv2.split(image)
-        most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-        found.append(cv2.mean(cv2.subtract(most, least))[0] / 255)
-    return float(np.mean(found))
+    red, green, blue = cv2.split(seen.tall)
+    most, least = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return float(cv2.mean(cv2.subtract(most, least))[0] / 255)
 
 
 def blur(seen: Seen) -> float | None:
@@ -39,18 +38,19 @@ def blur(seen: Seen) -> float | None:
     found = []
     for picture in seen.luma[:: -(-len(seen.luma) // MOST_BLURRED)]:
         if _spread(picture) >= FLAT:
-            high, wide = (max(2, side // COARSE) for side in picture.shape)
-            coarse = np.asarray(cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA), np.uint8)
+            high, wide = (max(3, side // COARSE) for side in picture.shape)
+            even = picture[: high * COARSE, : wide * COARSE]  # by a whole number it is five times as fast
+            coarse = np.asarray(cv2.resize(even, (wide, high), interpolation=cv2.INTER_AREA), np.uint8)
             found.append(1 / (1 + 4 * _slope(picture) / max(_slope(coarse), 1e-6)))
     return float(np.median(found)) if found else None
 
 
 def _slope(picture: Pixels) -> float:
-    """Variance of the differences between neighbours."""
+    """Mean square of the differences between neighbours, across and down."""
     import cv2
 
-    ways = ((1, 0), (0, 1))
-    return sum(float(cv2.meanStdDev(cv2.Sobel(picture, cv2.CV_16S, *way, ksize=1))[1][0, 0]) ** 2 for way in ways)
+    ways = ((picture[:, 2:], picture[:, :-2]), (picture[2:], picture[:-2]))
+    return sum(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in ways if one.size) / picture.size
 
 
 def _spread(picture: Pixels) -> float:

@@ -30,9 +30,22 @@ def hash_images(images: Pixels) -> str:  # (T, H, W, 3) RGB
     import cv2
 
     some = images[np.unique(np.linspace(0, len(images) - 1, MOST_FRAMES).round().astype(np.int64))]
-    small = [cv2.resize(np.ascontiguousarray(one), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for one in some]
-    planes = np.stack([cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb) for one in small]).astype(np.float32)  # (T, S, S, 3)
+    small = np.concatenate([_square(np.ascontiguousarray(one)) for one in some])  # (T * S, S, 3)
+    planes = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).reshape(-1, _SIDE, _SIDE, 3).astype(np.float32)
     return np.packbits(_bits(planes), axis=1).tobytes().hex()
+
+
+def _square(image: Pixels) -> Pixels:
+    """(S, S, 3). Halved first as often as leaves enough: to halve is fast, and to scale by a fraction slow."""
+    import cv2
+
+    high, wide = image.shape[:2]
+    while min(high, wide) >= 4 * _SIDE:
+        high, wide = high // 2, wide // 2
+        image = np.asarray(
+            cv2.resize(image[: 2 * high, : 2 * wide], (wide, high), interpolation=cv2.INTER_AREA), np.uint8
+        )
+    return np.asarray(cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _bits(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:  # (T, 64)

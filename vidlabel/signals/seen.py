@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from vidlabel.signals.bars import Box
     from vidlabel.signals.flow import Flow
 
 Pixels = npt.NDArray[np.uint8]
@@ -36,19 +37,38 @@ class Seen:
     pairs: tuple[Pair, ...] = ()
     pages: tuple[Pixels, ...] = field(default=())  # (H, W, 3): some frames, large enough to read
 
+    @property
+    def tall(self) -> Pixels:
+        """(T * h, w, 3): the thumbnails one below the other, for what is done to single pixels."""
+        return self.images.reshape(-1, *self.images.shape[2:])
+
     @cached_property
     def luma(self) -> Pixels:
         """(T, h, w)"""
         import cv2
 
-        return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in self.images])
+        return np.asarray(cv2.cvtColor(self.tall, cv2.COLOR_RGB2GRAY), np.uint8).reshape(self.images.shape[:3])
 
     @cached_property
     def flows(self) -> tuple[Flow, ...]:
         """Of the pairs that show one scene: not of those with a cut or a flash between."""
-        from vidlabel.signals.flow import flow_of
+        from vidlabel.signals.flow import flows_of
 
-        return tuple(flow for pair in self.pairs if (flow := flow_of(pair)) is not None)
+        return flows_of(self.pairs)
+
+    @cached_property
+    def content(self) -> Box:
+        """What is inside the bars."""
+        from vidlabel.signals.bars import content_of
+
+        return content_of(self.luma)
+
+    @cached_property
+    def flashes(self) -> Seconds:
+        """When each begins."""
+        from vidlabel.signals.changes import flashes_of
+
+        return flashes_of(self.glances, self.glance_seconds)
 
     @cached_property
     def shares(self) -> Seconds:

@@ -78,8 +78,8 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal(
         "blur", "float", "0 to 1", "how unsharp: 0.4 is crisp, 0.6 usual, 0.8 has no fine detail",
-        "1 / (1 + 4 x variance of the gradient / the same at an eighth of the size), of thumbnails of 320 pixels, so "
-        "that neither size, contrast nor the number of edges matters much; median; empty where nothing could be sharp",
+        "1 / (1 + 4 x mean square of the gradient / the same at an eighth of the size), of thumbnails of 320 pixels, "
+        "so that neither size, contrast nor the number of edges matters much; median; empty where nothing can be sharp",
     ),
     Signal(
         "letterboxed", "bool", "true or false", "black bars above and below",
@@ -111,7 +111,7 @@ SIGNALS: tuple[Signal, ...] = (
     ),
 )  # fmt: skip
 
-VERSION = "1"  # changes when what is measured does: rows of two versions are not mixed
+VERSION = "2"  # changes when what is measured does: rows of two versions are not mixed
 NEEDS_EXTRA = frozenset({"text_coverage"})
 PIXELS, ALL = "pixels", "all"  # names of groups: without and with those that need an extra
 

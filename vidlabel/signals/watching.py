@@ -7,13 +7,14 @@ some sampled ones  a pair: the same, grey, and the picture of a moment later; an
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidlabel.decoders import TimedFrame
+from vidlabel.decoders import TimedFrame, stretched
 from vidlabel.signals.measuring import GLANCED, PAGED, PAIRED, measure
 from vidlabel.signals.seen import Pair, Pixels, Seen
 from vidlabel.signals.table import Value
@@ -45,17 +46,21 @@ class Watch:
         self._images: list[Pixels] = []
         self._num_taken = 0
         self._glances: list[Pixels] = []
+        self._is_full: list[bool] = []  # of each glance; see `decoders.pictures.Glance`
         self._glance_seconds: list[float] = []
         self._waiting: list[tuple[float, Pixels]] = []  # for the picture of a moment later
         self._pairs: list[Pair] = []
         self._pages: list[Pixels] = []
+        self._next_look = self._due[0] if self._due else math.inf  # seconds; before, no pair begins or ends
 
     def see(self, frame: TimedFrame, *, taken: bool) -> None:
         """The next frame; `taken`: it is one of the sampled ones."""
         if self.sees_all and (taken or frame.glance is not None):
-            self._glances.append(frame.glance() if frame.glance is not None else _small(frame, GLANCE, "gray"))
+            luma, is_full = frame.glance() if frame.glance is not None else (_small(frame, GLANCE, "gray"), True)
+            self._glances.append(luma)
+            self._is_full.append(is_full)
             self._glance_seconds.append(frame.seconds)
-        if self._due or self._waiting:
+        if frame.seconds >= self._next_look:
             self._pair(frame)
         if not taken:
             return
@@ -68,26 +73,31 @@ class Watch:
     def signals(self) -> dict[str, Value]:
         seen = Seen(
             images=np.stack(_alike(self._images)),
-            glances=np.stack(_alike(self._glances)) if self._glances else np.empty((0, 1, 1), np.uint8),
+            glances=self._stretched_glances(),
             glance_seconds=np.array(self._glance_seconds, np.float64),
             pairs=tuple(self._pairs),
             pages=tuple(self._pages),
         )
         return measure(self._names, seen)
 
+    def _stretched_glances(self) -> Pixels:
+        if not self._glances:
+            return np.empty((0, 1, 1), np.uint8)
+        glances, is_full = np.stack(_alike(self._glances)), np.array(self._is_full)
+        return np.where(is_full[:, None, None], glances, stretched(glances))
+
     def _pair(self, frame: TimedFrame) -> None:
         """Finish the pairs that wait for this frame, and begin one if it is time."""
-        ripe = [one for one in self._waiting if frame.seconds - one[0] >= PAIR_SECONDS]
-        begins = bool(self._due) and frame.seconds >= self._due[0]
-        if not ripe and not begins:
-            return
         picture = _small(frame, MOVING, "gray")
-        self._pairs += [Pair(one, picture, at, frame.seconds - at) for at, one in ripe if one.shape == picture.shape]
-        self._waiting = [one for one in self._waiting if frame.seconds - one[0] < PAIR_SECONDS]
-        if begins:
+        while self._waiting and frame.seconds >= self._waiting[0][0] + PAIR_SECONDS:
+            at, one = self._waiting.pop(0)
+            if one.shape == picture.shape:
+                self._pairs.append(Pair(one, picture, at, frame.seconds - at))
+        if self._due and frame.seconds >= self._due[0]:
             self._waiting.append((frame.seconds, picture))
         while self._due and frame.seconds >= self._due[0]:
             self._due.popleft()
+        self._next_look = min([*self._due, *(at + PAIR_SECONDS for at, _ in self._waiting)], default=math.inf)
 
 
 def _moments(start_seconds: float, end_seconds: float) -> list[float]:
