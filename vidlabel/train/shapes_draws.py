@@ -19,8 +19,9 @@ Asks = Mapping[Kind, "Callable[[Scene, np.random.Generator], Asked]"]
 ANY_KIND: tuple[Kind, ...] = (
     "colour", "shape", "motion", "motion", "event", "count", "speech", "speech", "backdrop", "size", "existence",
 )  # fmt: skip
-# of what tells one thing from another: where two are shown, the hardest to answer
+# the hardest to answer where two things are shown: what tells one from another, and what each of them does
 ATTRIBUTES: tuple[Kind, ...] = ("colour", "colour", "size", "existence")
+MOTIONS: tuple[Kind, ...] = ("motion", "motion", "event")
 
 
 def draw_style(random: np.random.Generator) -> Style:

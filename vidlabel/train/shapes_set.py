@@ -23,6 +23,7 @@ import numpy as np
 
 from vidlabel.atomic import whole_file, write_whole
 from vidlabel.train import shapes_text, shapes_text_zh
+from vidlabel.train.shapes_draws import ANY_KIND, ATTRIBUTES, MOTIONS
 from vidlabel.train.shapes_video import write_video
 from vidlabel.train.shapes_world import Language, Scene, Stream, make_scene, render
 
@@ -42,7 +43,7 @@ class SetPlan:
     num_captions: int = 3
     num_questions: int = 6
     num_tracks: int = 2
-    hard: bool = False  # more scenes with two things, more questions about what tells them apart
+    hard: bool = False  # more scenes with two things, more questions about what tells them apart and what they do
 
     def __post_init__(self) -> None:
         if min(self.num_scenes, self.num_captions, self.num_questions, self.num_tracks) < 1:
@@ -91,8 +92,8 @@ def _rows(plan: SetPlan, scene: Scene, source: Row, random: np.random.Generator)
     tracks = [teller.track_question(scene, MOMENTS, random) for _ in range(plan.num_tracks)]
     questions: dict[str, Row] = {}  # a question is asked once
     while len(questions) < plan.num_questions:
-        hardest = plan.hard and len(questions) % 3 == 0
-        kind, (asked, answer) = (teller.attribute_question if hardest else teller.question_of_kind)(scene, random)
+        kinds = (ATTRIBUTES, MOTIONS, ANY_KIND)[len(questions) % 3] if plan.hard else ANY_KIND
+        kind, (asked, answer) = teller.question_of_kind(scene, random, kinds)
         questions[asked] = {**source, "kind": kind, "question": asked, "answer": answer}
     return _Written(
         [{**source, "instruction": asked, "caption": caption} for asked, caption in captions],

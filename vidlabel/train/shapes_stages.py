@@ -33,8 +33,8 @@ from vidlabel.train.shapes_batch import (
     thing_truth,
 )
 from vidlabel.train.shapes_check import check
-from vidlabel.train.shapes_draws import Asked
-from vidlabel.train.shapes_text import attribute_question, captions, motion_question, question
+from vidlabel.train.shapes_draws import ATTRIBUTES, Asked
+from vidlabel.train.shapes_text import captions, motion_question, question, question_of_kind
 from vidlabel.train.shapes_wear import wear
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Language, Scene, make_scene, render
 
@@ -161,7 +161,7 @@ def learn_to_tell_apart(
 
 
 def _attribute(scene: Scene, random: np.random.Generator) -> Asked:
-    return attribute_question(scene, random)[1]
+    return question_of_kind(scene, random, ATTRIBUTES)[1]
 
 
 def _truth_loss(told: Tensor, truth: Tensor) -> Tensor:

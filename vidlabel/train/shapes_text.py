@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vidlabel.train.shapes_asking import caption_instruction
 from vidlabel.train.shapes_draws import (
     ANY_KIND,
-    ATTRIBUTES,
     Asked,
     Asks,
     Kind,
@@ -74,14 +73,11 @@ def question(scene: Scene, random: np.random.Generator) -> Asked:
     return question_of_kind(scene, random)[1]
 
 
-def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
+def question_of_kind(
+    scene: Scene, random: np.random.Generator, kinds: tuple[Kind, ...] = ANY_KIND
+) -> tuple[Kind, Asked]:
     """Likewise, with the kind's name."""
-    return draw_question(_ASKS, ANY_KIND, scene, random)
-
-
-def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
-    """Of what tells one thing from another: where two are shown, the hardest to answer."""
-    return draw_question(_ASKS, ATTRIBUTES, scene, random)
+    return draw_question(_ASKS, kinds, scene, random)
 
 
 def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vidlabel.train.shapes_asking import chinese_instruction
 from vidlabel.train.shapes_draws import (
     ANY_KIND,
-    ATTRIBUTES,
     Asked,
     Asks,
     Kind,
@@ -74,14 +73,11 @@ def captions(scene: Scene, random: np.random.Generator) -> Asked:
     return chinese_instruction(style, random), caption(scene, style)
 
 
-def question_of_kind(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
+def question_of_kind(
+    scene: Scene, random: np.random.Generator, kinds: tuple[Kind, ...] = ANY_KIND
+) -> tuple[Kind, Asked]:
     """One question about the scene, of a kind drawn at random, and its answer."""
-    return draw_question(_ASKS, ANY_KIND, scene, random)
-
-
-def attribute_question(scene: Scene, random: np.random.Generator) -> tuple[Kind, Asked]:
-    """Of what tells one thing from another: where two are shown, the hardest to answer."""
-    return draw_question(_ASKS, ATTRIBUTES, scene, random)
+    return draw_question(_ASKS, kinds, scene, random)
 
 
 def track_question(scene: Scene, shares: Sequence[float], random: np.random.Generator) -> Asked:
@@ -118,7 +114,7 @@ def _shape(scene: Scene, random: np.random.Generator) -> Asked:
     ), f"是{SHAPE_WORDS[thing.shape]}。"
 
 
-def motion_question(scene: Scene, random: np.random.Generator) -> Asked:
+def _motion(scene: Scene, random: np.random.Generator) -> Asked:
     thing, what = _the(scene, random)
     asked = draw_words(
         random, f"{what}往哪个方向移动？", f"{what}怎样移动？", f"{what}在做什么？", f"{what}去哪里了？",
@@ -189,7 +185,7 @@ def _name(thing: Thing) -> str:
 _ASKS: Asks = {
     "colour": _colour,
     "shape": _shape,
-    "motion": motion_question,
+    "motion": _motion,
     "event": _event,
     "count": _count,
     "speech": speech_question,
