@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-triton check format bench bench-gpu shapes shapes-zh clean
+.PHONY: help install demo test test-all test-triton check format bench bench-gpu shapes shapes-by-stages shapes-zh clean
 
 help:  ## print what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,30 @@ bench-gpu: $(STAMP)  ## measure the engine and a training step on a GPU, ten min
 
 shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
 	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes
+
+# What is in build/ is not made again: a run that was stopped goes on. $(call train,STAGE,FROM,TO,DATA) is one stage.
+S := build/shapes
+train = $(BIN)/vidlabel train $(1) --from $(dir $(3))$(2) --recipe examples/recipes/$(1)-shapes.toml \
+	--cache-features $(dir $(3))features --out $(3) $(4)
+
+$(S)/set/tracks.jsonl: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_set --out $(@D) --scenes 6000 --hard
+$(S)/check/tracks.jsonl: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_set --out $(@D) --scenes 50 --stream check
+$(S)/parts: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_parts --out $@
+$(S)/aligned: | $(S)/set/tracks.jsonl $(S)/check/tracks.jsonl $(S)/parts
+	$(call train,align,parts,$@,--data $(S)/set/pictures --eval-data $(S)/check/pictures)
+$(S)/pretrained: | $(S)/aligned
+	$(call train,pretrain,aligned,$@,--data $(S)/set/captions.jsonl --data $(S)/set/tracks.jsonl \
+	--eval-data $(S)/check/captions.jsonl)
+$(S)/model: | $(S)/pretrained
+	$(call train,instruct,pretrained,$@,--data $(S)/set/questions.jsonl --caption-data $(S)/set/captions.jsonl \
+	--eval-data $(S)/check/questions.jsonl)
+
+shapes-by-stages: $(STAMP) | $(S)/model  ## train such a model by the three commands of `vidlabel train` (an hour), and examine it
+	$(BIN)/python -m benchmarks.curves $(S)/aligned.logs $(S)/pretrained.logs $(S)/model.logs --out $(S)/curves.svg
+	$(BIN)/python -m benchmarks.shapes --weights $(S)/model
 
 shapes-zh: $(STAMP)  ## train a shapes model that speaks Chinese by the three commands of `vidlabel train`, into build/shapes-zh
 	$(BIN)/python -m vidlabel.train.shapes_set --scenes 3000 --hard --language zh --out build/shapes-zh/set

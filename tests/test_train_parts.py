@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from benchmarks.curves import main as draw_curves
+from benchmarks.curves import read_losses
 from benchmarks.train_new_things import new_scene
 from vidlabel.cli import app
 from vidlabel.data import Video
@@ -128,6 +131,23 @@ def test_new_things_to_teach_are_drawn_and_told_of() -> None:
         old = replace(scene, things=(*scene.things[:-1], replace(scene.things[-1], shape="circle", rgb=(0, 0, 0))))
         # at the first moment or at the last, whatever appears or disappears
         assert (render(scene, [0.0, 1.0], 64, 64) != render(old, [0.0, 1.0], 64, 64)).any()
+
+
+def test_curves_show_what_the_log_of_a_training_holds(tmp_path: Path) -> None:
+    logs = tmp_path / "mine.logs"
+    logs.mkdir()
+    rows = (
+        {"step": 10, "loss": 2.0, "lr": 0.1},
+        {"step": 10, "video": "a.mp4", "says": "x"},
+        {"step": 20, "loss": 1.0},
+    )
+    (logs / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (*rows, {"step": 20, "eval_loss": 1.5})))
+    assert read_losses(logs) == {"loss": [(10, 2.0), (20, 1.0)], "eval_loss": [(20, 1.5)]}
+    for name in ("one", "two"):
+        assert draw_curves([str(logs), "--out", str(tmp_path / f"{name}.svg")]) == 0
+    drawn = (tmp_path / "one.svg").read_text()
+    assert "<svg" in drawn
+    assert drawn == (tmp_path / "two.svg").read_text()
 
 
 def test_help_names_the_stages() -> None:
