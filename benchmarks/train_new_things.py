@@ -30,9 +30,10 @@ from vidlabel.models.presets import resolve
 from vidlabel.scenes import find_clips
 from vidlabel.train.options import TrainOptions
 from vidlabel.train.settings import TrainSettings
-from vidlabel.train.shapes_asking import caption_instruction
+from vidlabel.train.shapes_draws import shape_tells
 from vidlabel.train.shapes_exam import examine
-from vidlabel.train.shapes_text import DOES, caption, captions, question
+from vidlabel.train.shapes_set import SetPlan, write_set
+from vidlabel.train.shapes_text import DOES, captions, question
 from vidlabel.train.shapes_video import write_video
 from vidlabel.train.shapes_world import COLOURS, SHAPES, Scene, Shape, Stream, make_scene
 from vidlabel.train.starting import Beginning
@@ -40,6 +41,7 @@ from vidlabel.train.training import train
 
 COLOUR, RGB = "pink", (255, 130, 190)
 SHAPE = "cross"
+CAPTIONS, QUESTIONS = 4, 6  # of a clip with something new in it
 FIRST = 9_000_000  # scenes that the shipped model was not made of
 WANTED_NEW, WANTED_OLD, WANTED_SECONDS = 0.9, 0.95, 300
 _CLAIM = re.compile(
@@ -68,33 +70,30 @@ def new_scene(stream: Stream, number: int) -> Scene:
     return replace(scene, things=(*others, thing))
 
 
-def write_examples(folder: Path, *, num_new: int, num_old: int) -> Path:
-    """A manifest of questions and answers: of each of `num_new` clips with something new in them two captions and an
-    answer about its last thing, and of `num_old` clips of old things a caption of some length and two answers."""
+def write_new(folder: Path, num_clips: int) -> Path:
+    """A manifest of questions and answers about clips with something new in them: of each some captions and questions
+    of the kinds that a set of `shapes` has, and one or two about what is new."""
     folder.mkdir()
     rows: list[tuple[str, str, str]] = []
-    for number in range(num_new):
-        scene = new_scene("train", number)
+    for number in range(num_clips):
+        scene, random = new_scene("train", number), np.random.default_rng((1, number))
         write_video(folder / f"new{number}.mp4", [scene])
-        random = np.random.default_rng((1, number))
-        told = [(caption_instruction("plain", random), caption(scene, "plain")), captions(scene, random)]
-        rows += [(f"new{number}.mp4", *one) for one in (*told, _about_the_new(scene, number))]
-    for number in range(num_old):
-        scene, random = make_scene("train", FIRST + 500_000 + number), np.random.default_rng((2, number))
-        write_video(folder / f"old{number}.mp4", [scene])
-        told = (captions(scene, random), question(scene, random), question(scene, random))
-        rows += [(f"old{number}.mp4", *one) for one in told]
+        told = dict(captions(scene, random) for _ in range(CAPTIONS))
+        told |= dict(_about_the_new(scene))
+        while len(told) < CAPTIONS + QUESTIONS:
+            told |= dict([question(scene, random)])
+        rows += [(f"new{number}.mp4", asked, answer) for asked, answer in told.items()]
     path = folder / "asked.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("video", "question", "answer"), *rows])
     return path
 
 
-def _about_the_new(scene: Scene, number: int) -> tuple[str, str]:
+def _about_the_new(scene: Scene) -> Iterator[tuple[str, str]]:
     thing = scene.things[-1]
-    if thing.shape != SHAPE or number % 2 == 0:  # no two things have one colour, but they may have one shape
-        return f"What shape is the {thing.colour} object?", f"It is a {thing.shape}."
-    return f"What colour is the {thing.shape}?", f"It is {thing.colour}."
+    yield f"What shape is the {thing.colour} object?", f"It is a {thing.shape}."
+    if shape_tells(scene, thing):
+        yield f"What colour is the {thing.shape}?", f"It is {thing.colour}."
 
 
 def examine_both(weights: Path, scratch: Path, num_clips: int) -> Marks:
@@ -128,25 +127,32 @@ def _is_right(scene: Scene, text: str) -> bool:
     return told == sorted((thing.colour, thing.shape, DOES[thing.motion]) for thing in scene.things)
 
 
-def teach(asked: Path, out: Path, *, steps: int) -> float:
+def teach(new: Path, old: Path, out: Path, *, steps: int) -> float:
     """Seconds that it took."""
     settings = TrainSettings(
         "instruct",
         steps=steps,
         batch_size=12,
-        turns=3,
+        turns=5,
         optimizer="muon",
         lr=6e-4,
+        min_lr=1e-5,
         vision_lr=3e-4,
-        warmup_steps=10,
+        warmup_steps=20,
         weight_decay=0.02,
         beta2=0.98,
         lora=False,
         full=True,
         train_vision=True,
     )
-    kept = out.with_name("pictures")
-    options = TrainOptions((str(asked),), out, cache_features=kept, workers=1, samples=0)
+    options = TrainOptions(
+        (str(new), str(old / "questions.jsonl")),
+        out,
+        caption_data=(str(old / "captions.jsonl"),),
+        cache_features=out.with_name("pictures"),
+        workers=1,
+        samples=0,
+    )
     started, cpu = time.monotonic(), time.process_time()
     train(settings, Beginning("shapes"), options)
     seconds = time.monotonic() - started
@@ -157,17 +163,18 @@ def teach(asked: Path, out: Path, *, steps: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--new", type=int, default=200, help="examples of new things")
-    parser.add_argument("--old", type=int, default=240, help="clips of old things that are learnt again")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--old", type=int, default=900, help="clips of old things that are learnt again")
+    parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--clips", type=int, default=50, help="held-out clips of each kind in the exam")
     options = parser.parse_args()
     shipped = resolve("shapes").folder
     assert shipped is not None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        asked = write_examples(folder / "data", num_new=options.new, num_old=options.old)
+        new, old = write_new(folder / "new", options.new), folder / "old"
+        write_set(old, SetPlan(first=FIRST + 500_000, num_scenes=options.old, hard=True), num_workers=2)
         before = examine_both(shipped, folder / "before", options.clips)
-        seconds = teach(asked, folder / "taught", steps=options.steps)
+        seconds = teach(new, old, folder / "taught", steps=options.steps)
         after = examine_both(folder / "taught", folder / "after", options.clips)
         log = (folder / "taught.logs" / "log.jsonl").read_text().splitlines()
     print(f"loss {json.loads(log[0])['loss']:.3f} -> {json.loads(log[-1])['loss']:.3f}, {options.steps} steps")
