@@ -62,10 +62,11 @@ bench-gpu: $(STAMP)  ## measure the engine and a training step on a GPU, ten min
 shapes: $(STAMP)  ## train the shipped shapes model again (under an hour on 2 cores)
 	$(BIN)/python -m vidlabel.train.shapes --out vidlabel/models/weights/shapes
 
-# What is in build/ is not made again: a run that was stopped goes on. $(call train,STAGE,FROM,TO,DATA) is one stage.
+# What is in build/ is not made again: a run that was stopped goes on. $(call train,STAGE,RECIPE,FROM,DATA) is one stage.
 S := build/shapes
-train = $(BIN)/vidlabel train $(1) --from $(dir $(3))$(2) --recipe examples/recipes/$(1)-shapes.toml \
-	--cache-features $(dir $(3))features --out $(3) $(4)
+Z := build/shapes-zh
+train = $(BIN)/vidlabel train $(1) --from $(@D)/$(3) --recipe examples/recipes/$(2).toml \
+	--cache-features $(@D)/features --out $@ $(4)
 
 $(S)/set/tracks.jsonl: | $(STAMP)
 	$(BIN)/python -m vidlabel.train.shapes_set --out $(@D) --scenes 6000 --hard
@@ -74,32 +75,35 @@ $(S)/check/tracks.jsonl: | $(STAMP)
 $(S)/parts: | $(STAMP)
 	$(BIN)/python -m vidlabel.train.shapes_parts --out $@
 $(S)/aligned: | $(S)/set/tracks.jsonl $(S)/check/tracks.jsonl $(S)/parts
-	$(call train,align,parts,$@,--data $(S)/set/pictures --eval-data $(S)/check/pictures)
+	$(call train,align,align-shapes,parts,--data $(S)/set/pictures --eval-data $(S)/check/pictures)
 $(S)/pretrained: | $(S)/aligned
-	$(call train,pretrain,aligned,$@,--data $(S)/set/captions.jsonl --data $(S)/set/tracks.jsonl \
+	$(call train,pretrain,pretrain-shapes,aligned,--data $(S)/set/captions.jsonl --data $(S)/set/tracks.jsonl \
 	--eval-data $(S)/check/captions.jsonl)
 $(S)/model: | $(S)/pretrained
-	$(call train,instruct,pretrained,$@,--data $(S)/set/questions.jsonl --caption-data $(S)/set/captions.jsonl \
+	$(call train,instruct,instruct-shapes,pretrained,--data $(S)/set/questions.jsonl --caption-data $(S)/set/captions.jsonl \
 	--eval-data $(S)/check/questions.jsonl)
 
 shapes-by-stages: $(STAMP) | $(S)/model  ## train such a model by the three commands of `vidlabel train` (an hour), and examine it
 	$(BIN)/python -m benchmarks.curves $(S)/aligned.logs $(S)/pretrained.logs $(S)/model.logs --out $(S)/curves.svg
 	$(BIN)/python -m benchmarks.shapes --weights $(S)/model
 
-shapes-zh: $(STAMP)  ## train a shapes model that speaks Chinese by the three commands of `vidlabel train`, into build/shapes-zh
-	$(BIN)/python -m vidlabel.train.shapes_set --scenes 3000 --hard --language zh --out build/shapes-zh/set
-	$(BIN)/python -m vidlabel.train.shapes_set --scenes 100 --stream held-out --language zh --out build/shapes-zh/exam
-	$(BIN)/python -m vidlabel.train.shapes_parts --language zh --tower vidlabel/models/weights/shapes --out build/shapes-zh/parts
-	$(BIN)/vidlabel train align --from build/shapes-zh/parts --data build/shapes-zh/set/pictures \
-	  --recipe examples/recipes/align-shapes-zh.toml --cache-features build/shapes-zh/features --out build/shapes-zh/aligned
-	$(BIN)/vidlabel train pretrain --from build/shapes-zh/aligned --data build/shapes-zh/set/captions.jsonl \
-	  --data build/shapes-zh/set/tracks.jsonl --recipe examples/recipes/pretrain-shapes-zh.toml \
-	  --cache-features build/shapes-zh/features --out build/shapes-zh/pretrained
-	$(BIN)/vidlabel train instruct --from build/shapes-zh/pretrained --data build/shapes-zh/set/questions.jsonl \
-	  --caption-data build/shapes-zh/set/captions.jsonl --recipe examples/recipes/instruct-shapes-zh.toml \
-	  --cache-features build/shapes-zh/features --out build/shapes-zh/model
-	$(BIN)/vidlabel eval --model build/shapes-zh/model --data build/shapes-zh/exam/captions.jsonl --out build/shapes-zh/captions.json
-	$(BIN)/vidlabel eval --model build/shapes-zh/model --data build/shapes-zh/exam/questions.jsonl --out build/shapes-zh/questions.json
+$(Z)/set/tracks.jsonl: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_set --out $(@D) --scenes 3000 --hard --language zh
+$(Z)/exam/tracks.jsonl: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_set --out $(@D) --scenes 100 --stream held-out --language zh
+$(Z)/parts: | $(STAMP)
+	$(BIN)/python -m vidlabel.train.shapes_parts --out $@ --language zh --tower vidlabel/models/weights/shapes
+$(Z)/aligned: | $(Z)/set/tracks.jsonl $(Z)/parts
+	$(call train,align,align-shapes,parts,--data $(Z)/set/pictures)
+$(Z)/pretrained: | $(Z)/aligned
+	$(call train,pretrain,pretrain-shapes-zh,aligned,--data $(Z)/set/captions.jsonl --data $(Z)/set/tracks.jsonl)
+$(Z)/model: | $(Z)/pretrained
+	$(call train,instruct,instruct-shapes-zh,pretrained,--data $(Z)/set/questions.jsonl \
+	--caption-data $(Z)/set/captions.jsonl)
+
+shapes-zh: $(STAMP) | $(Z)/model $(Z)/exam/tracks.jsonl  ## train a shapes model that speaks Chinese likewise, into build/shapes-zh
+	$(BIN)/vidlabel eval --model $(Z)/model --data $(Z)/exam/captions.jsonl --out $(Z)/captions.json
+	$(BIN)/vidlabel eval --model $(Z)/model --data $(Z)/exam/questions.jsonl --out $(Z)/questions.json
 
 clean:  ## remove what was built; keeps your labels
 	rm -rf $(VENV) .venv-triton build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

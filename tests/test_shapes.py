@@ -328,7 +328,7 @@ def test_a_labeller_is_made_by_the_three_commands(language: Language, words: str
         ("pretrain", "align", "captions.jsonl", ("--data", str(made / "tracks.jsonl"))),
         ("instruct", "pretrain", "questions.jsonl", ("--caption-data", str(made / "captions.jsonl"))),
     ):
-        name = f"{stage}-shapes-zh.toml" if language == "zh" else f"{stage}-shapes.toml"
+        name = f"{stage}-shapes-zh.toml" if language == "zh" and stage != "align" else f"{stage}-shapes.toml"
         recipe = ("--recipe", str(REPOSITORY / "examples" / "recipes" / name))
         short = ("--steps", "2", "--warmup-steps", "1", "--device", "cpu", "--samples", "0", "--workers", "0")
         line = ["train", stage, "--from", str(tmp_path / start), "--data", str(made / data), *recipe, *short, *more]
