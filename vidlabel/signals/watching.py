@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidlabel.decoders import TimedFrame, stretched
+from vidlabel.decoders import Glance, TimedFrame, stretched
 from vidlabel.signals.measuring import GLANCED, PAGED, PAIRED, measure
 from vidlabel.signals.seen import Pair, Pixels, Seen
 from vidlabel.signals.table import Value
@@ -45,8 +45,7 @@ class Watch:
         self._paged = _spread(num_frames, NUM_PAGES) if any(name in PAGED for name in self._names) else ()
         self._images: list[Pixels] = []
         self._num_taken = 0
-        self._glances: list[Pixels] = []
-        self._is_full: list[bool] = []  # of each glance; see `decoders.pictures.Glance`
+        self._glances: list[Glance] = []
         self._glance_seconds: list[float] = []
         self._waiting: list[tuple[float, Pixels]] = []  # for the picture of a moment later
         self._pairs: list[Pair] = []
@@ -56,9 +55,8 @@ class Watch:
     def see(self, frame: TimedFrame, *, taken: bool) -> None:
         """The next frame; `taken`: it is one of the sampled ones."""
         if self.sees_all and (taken or frame.glance is not None):
-            luma, is_full = frame.glance() if frame.glance is not None else (_small(frame, GLANCE, "gray"), True)
-            self._glances.append(luma)
-            self._is_full.append(is_full)
+            glance = frame.glance() if frame.glance is not None else Glance(_small(frame, GLANCE, "gray"), is_full=True)
+            self._glances.append(glance)
             self._glance_seconds.append(frame.seconds)
         if frame.seconds >= self._next_look:
             self._pair(frame)
@@ -83,7 +81,8 @@ class Watch:
     def _stretched_glances(self) -> Pixels:
         if not self._glances:
             return np.empty((0, 1, 1), np.uint8)
-        glances, is_full = np.stack(_alike(self._glances)), np.array(self._is_full)
+        glances = np.stack(_alike([glance.luma for glance in self._glances]))
+        is_full = np.array([glance.is_full for glance in self._glances])
         return np.where(is_full[:, None, None], glances, stretched(glances))
 
     def _pair(self, frame: TimedFrame) -> None:
