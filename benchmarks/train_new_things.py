@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import re
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import cast
 
 import numpy as np
 
+from benchmarks.curves import read_losses
 from vidlabel.config import AnswerSettings, FrameSettings, SceneSettings
 from vidlabel.data import AskedClip, Question, Video
 from vidlabel.frames import sample_frames
@@ -176,8 +176,8 @@ def main() -> int:
         before = examine_both(shipped, folder / "before", options.clips)
         seconds = teach(new, old, folder / "taught", steps=options.steps)
         after = examine_both(folder / "taught", folder / "after", options.clips)
-        log = (folder / "taught.logs" / "log.jsonl").read_text().splitlines()
-    print(f"loss {json.loads(log[0])['loss']:.3f} -> {json.loads(log[-1])['loss']:.3f}, {options.steps} steps")
+        losses = [loss for _, loss in read_losses(folder / "taught.logs")["loss"]]
+    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}, {options.steps} steps")
     print(f"new things: {before.new:6.1%} before, {after.new:6.1%} after (wanted {WANTED_NEW:.0%})")
     print(f"old things: {before.old:6.1%} before, {after.old:6.1%} after, the lowest share (wanted {WANTED_OLD:.0%})")
     print(f"{seconds:.0f} s of training (wanted: at most {WANTED_SECONDS})")

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from benchmarks.engine_machine import describe, measure_rates, wait
 from benchmarks.random_models import configs, random_model, tokenizer_of
 from vidlabel.config import FrameSettings
 from vidlabel.data import Frames, Video
+from vidlabel.models.minigpt4_video.model import MiniGPT4Video
 from vidlabel.models.minigpt4_video.prompt import prompt_budget
+from vidlabel.models.minigpt4_video.tokenizer import PromptTokenizer
 from vidlabel.prompts import load_pool
-from vidlabel.train.batches import IGNORED
+from vidlabel.train.batches import IGNORED, collate
 from vidlabel.train.dataset import ExampleSet, Teaching
 from vidlabel.train.decoding import Decoding
 from vidlabel.train.examples import Example
@@ -39,6 +42,7 @@ from vidlabel.train.stages import Learning, get_ready
 from vidlabel.train.trainer import Course, LabellerTrainer
 
 WARM_STEPS = 2
+LONGEST = 256  # tokens of an answer
 ANSWER = "A person walks along a street and looks at the houses on both sides. " * 4
 
 
@@ -78,6 +82,49 @@ def step_flops(shape: Shape, *, clips: int, frames: int, tokens: int, answer: in
     return clips * (frames * shape.frame_flops() + 2 * matrices + 3 * attention + 2 * words)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    seconds: Sequence[float]  # of each timed step
+    num_tokens: int  # of one step, in all rows
+    num_learnt: int  # of them
+
+
+def measure(model: MiniGPT4Video, tokenizer: PromptTokenizer, *, clips: int, num_frames: int, steps: int) -> Measured:
+    """Through the Trainer of `vidlabel train`; the model has been made ready."""
+    device, dtype = model.device, model.llama_model.dtype
+    frames = FrameSettings(num_frames, model.config.vision.image_size)
+    form = LessonForm("inference", prompt_budget(model.config, model.max_positions, LONGEST), LONGEST)
+    teaching = Teaching(tokenizer, form.applied(model.config), form, frames, load_pool("caption"), seed=0)
+    examples = [
+        Example(str(number), Video(f"clip{number}", "-", f"clip{number}"), None, None, ANSWER)
+        for number in range(clips)
+    ]
+    learnt = ExampleSet([(one,) for one in examples], teaching, Decoding("noise", frames, None, decode=noise_frames))
+    num_steps = WARM_STEPS + steps
+    course = Course(
+        num_steps=num_steps,
+        batch_size=clips,
+        accumulate=1,
+        seed=0,
+        rates=Rates(1e-4, 1e-5, 1e-6, 1, 1e-4, 0.05, 0.999),
+        max_grad_norm=1.0,
+        dtype=str(dtype).removeprefix("torch."),
+        on_cpu=device.type == "cpu",
+        log_every=num_steps,
+        eval_every=num_steps,
+        save_every=10 * num_steps,
+    )
+    watch = Watch(device)
+    with tempfile.TemporaryDirectory() as work:
+        trainer = LabellerTrainer(
+            Objective(model), course, Path(work), learnt, None, callbacks=[watch], on_failure=_fail
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    batch = collate([learnt[0, number] for number in range(clips)])
+    return Measured(watch.seconds, int(batch["mask"].sum()), int((batch["labels"] != IGNORED).sum()))
+
+
 def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["tiny", "small", "7b"], default="7b")
@@ -92,58 +139,29 @@ def main(args: Sequence[str] | None = None) -> int:
         parser.error("torch sees no GPU here; --size tiny --device cpu tries it without one")
     device = torch.device(options.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    name = str(dtype).removeprefix("torch.")
-    print(", ".join(describe(device, name).values()))
+    print(", ".join(describe(device, str(dtype).removeprefix("torch.")).values()))
     rates = measure_rates(device, dtype, tiny=options.size == "tiny")
-
     config, llm_config = configs(options.size, options.model)
     model = random_model(config, llm_config, options.device, dtype)
     get_ready(model, Learning("lora"), {}, seed=0)
     if options.checkpointing:
         keep_few_activations(model)
-    tokenizer, frames = tokenizer_of(options.model), FrameSettings(options.frames, config.vision.image_size)
-    form = LessonForm("inference", prompt_budget(config, model.max_positions, 256), 256)
-    teaching = Teaching(tokenizer, form.applied(config), form, frames, load_pool("caption"), seed=0)
-    num_steps = WARM_STEPS + options.steps
-    examples = [
-        Example(str(number), Video(f"clip{number}", "-", f"clip{number}"), None, None, ANSWER)
-        for number in range(options.batch_size)
-    ]
-    learnt = ExampleSet([(one,) for one in examples], teaching, Decoding("noise", frames, None, decode=noise_frames))
-    course = Course(
-        num_steps=num_steps,
-        batch_size=options.batch_size,
-        accumulate=1,
-        seed=0,
-        rates=Rates(1e-4, 1e-5, 1e-6, 1, 1e-4, 0.05, 0.999),
-        max_grad_norm=1.0,
-        dtype=name,
-        on_cpu=device.type == "cpu",
-        log_every=num_steps,
-        eval_every=num_steps,
-        save_every=10 * num_steps,
-    )
-    watch = Watch(device)
-    with tempfile.TemporaryDirectory() as work:
-        trainer = LabellerTrainer(
-            Objective(model), course, Path(work), learnt, None, callbacks=[watch], on_failure=_fail
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    batch = trainer.data_collator([learnt[0, number] for number in range(options.batch_size)])
-    tokens, told = int(batch["mask"].sum()), int((batch["labels"] != IGNORED).sum())
-    seconds = statistics.median(watch.seconds)
+    clips, num_frames = options.batch_size, options.frames
+    found = measure(model, tokenizer_of(options.model), clips=clips, num_frames=num_frames, steps=options.steps)
     flops = step_flops(
         shape_of(config, llm_config),
-        clips=options.batch_size,
-        frames=options.frames,
-        tokens=tokens // options.batch_size,
-        answer=told // options.batch_size,
+        clips=clips,
+        frames=num_frames,
+        tokens=found.num_tokens // clips,
+        answer=found.num_learnt // clips,
     )
+    seconds = statistics.median(found.seconds)
     again = "activations computed again" if options.checkpointing else "activations kept"
-    print(f"{options.size} {options.model}, {options.batch_size} x {options.frames} frames, LoRA, {again}")
-    print(f"step {seconds:.3f} s (median of {len(watch.seconds)}), {tokens} tokens in all, {told} of them learnt")
-    print(f"{tokens / seconds:.0f} tokens/s, {options.batch_size * options.frames / seconds:.0f} frames/s")
+    print(f"{options.size} {options.model}, {clips} x {num_frames} frames, LoRA, {again}")
+    print(
+        f"step {seconds:.3f} s (median of {len(found.seconds)}), {found.num_tokens} tokens, {found.num_learnt} learnt"
+    )
+    print(f"{found.num_tokens / seconds:.0f} tokens/s, {clips * num_frames / seconds:.0f} frames/s")
     if device.type == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     print(f"MFU {flops / seconds / rates.flops:.1%} of {rates.flops / 1e12:.1f} TFLOP/s in a large matrix product")
