@@ -303,6 +303,20 @@ def test_a_set_of_both_languages_is_true_and_the_same_every_time(tmp_path: Path)
         assert probe(str(tmp_path / "one" / row["video"])).width == scene.width
 
 
+def test_a_set_may_have_fewer_frames_a_second_and_says_the_same(tmp_path: Path) -> None:
+    write_set(tmp_path / "all", SetPlan(first=2, num_scenes=3))
+    write_set(tmp_path / "few", SetPlan(first=2, num_scenes=3, max_fps=9))
+    rates = {
+        name: [probe(str(path)).fps for path in (tmp_path / name / "videos").glob("*.mp4")] for name in ("all", "few")
+    }
+    assert max(rates["all"]) > 9
+    assert max(rates["few"]) == pytest.approx(9)
+    for name in ("captions", "questions", "tracks"):
+        assert (tmp_path / "all" / f"{name}.jsonl").read_text() == (tmp_path / "few" / f"{name}.jsonl").read_text()
+    with pytest.raises(ValueError, match="max_fps=0"):
+        SetPlan(max_fps=0)
+
+
 @pytest.mark.parametrize("number", range(12))
 def test_a_chinese_caption_says_what_is_true_and_nothing_else_passes(number: int) -> None:
     scene, random = make_scene("check", number, language="zh"), np.random.default_rng(0)

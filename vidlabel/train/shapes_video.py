@@ -26,12 +26,13 @@ _WISHES: tuple[tuple[tuple[Shape, Motion], ...], ...] = (
 _SPEAKS = (0, 2, 4)  # the wishes that are fulfilled with subtitles
 
 
-def write_video(path: Path, scenes: Sequence[Scene]) -> None:
-    """The scenes one after another with hard cuts, in the first one's size and rate; a .vtt beside it if any speaks."""
+def write_video(path: Path, scenes: Sequence[Scene], *, preset: str = "medium") -> None:
+    """The scenes one after another with hard cuts, in the first one's size and rate; a .vtt beside it if any speaks.
+    `preset` is x264's: how long it may take."""
     first = scenes[0]
     rate = Fraction(first.fps).limit_denominator(1001)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "medium"})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": preset})
         stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
         stream.codec_context.thread_count = 1  # the same bytes on every machine
         for scene in scenes:

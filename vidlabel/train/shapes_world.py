@@ -116,12 +116,12 @@ def make_scene(stream: Stream, number: int, *, wild_words: bool = False, languag
 
 def render(scene: Scene, shares: Sequence[float], width: int, height: int) -> npt.NDArray[np.uint8]:
     """(T, height, width, 3) at the given shares of the scene's length, drawn straight to this size with soft edges."""
-    images = np.empty((len(shares), height, width, 3), np.float32)
+    images = np.empty((len(shares), height, width, 3), np.uint8)
     images[:] = scene.backdrop_rgb
     for t, thing, where, cover in _drawn(scene, shares, width, height):
-        image = images[t]
-        image[where] += cover[..., None] * (np.asarray(thing.rgb, np.float32) - image[where])
-    return (images + 0.5).astype(np.uint8)
+        below = images[t][where].astype(np.float32)  # hardly a pixel is touched by two and rounded twice
+        images[t][where] = below + cover[..., None] * (np.asarray(thing.rgb, np.float32) - below) + np.float32(0.5)
+    return images
 
 
 def coverage(scene: Scene, shares: Sequence[float], width: int, height: int) -> npt.NDArray[np.float32]:
