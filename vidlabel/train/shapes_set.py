@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,12 +45,12 @@ class SetPlan:
     num_questions: int = 6
     num_tracks: int = 2
     hard: bool = False  # more scenes with two things, more questions about what tells them apart and what they do
-    max_fps: float | None = None  # where few frames are looked at, writing and decoding the others is waste
+    max_fps: float = math.inf  # where few frames are looked at, writing and decoding the others is waste
 
     def __post_init__(self) -> None:
         if min(self.num_scenes, self.num_captions, self.num_questions, self.num_tracks) < 1:
             raise ValueError(f"a set has scenes, captions, questions and tracks, got {self}")
-        if self.max_fps is not None and not self.max_fps > 0:
+        if not self.max_fps > 0:
             raise ValueError(f"frames per second are above 0, got max_fps={self.max_fps}")
 
     def scene_number(self, position: int) -> int:
@@ -84,7 +85,7 @@ def _write(folder: Path, plan: SetPlan, position: int) -> _Written:
     scene = make_scene(plan.stream, number, wild_words=position % 4 == 0, language=language)
     random = np.random.default_rng((11, number))
     name = f"{number:05}"
-    filmed = scene if plan.max_fps is None else replace(scene, fps=min(scene.fps, plan.max_fps))
+    filmed = replace(scene, fps=min(scene.fps, plan.max_fps))
     write_video(folder / "videos" / f"{name}.mp4", [filmed], preset="veryfast")
     _write_picture(folder / "pictures" / name, scene, float(random.uniform(0, 1)), language)
     return _rows(plan, scene, {"video": f"videos/{name}.mp4", "language": language}, random)
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--stream", choices=get_args(Stream), default="train")
     parser.add_argument("--language", choices=get_args(Languages), default="en")
     parser.add_argument("--hard", action="store_true", help="more scenes with two things, more asked about them")
-    parser.add_argument("--max-fps", type=float, help="no video has more frames a second")
+    parser.add_argument("--max-fps", type=float, default=math.inf, help="no video has more frames a second")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     plan = SetPlan(

@@ -119,8 +119,8 @@ def render(scene: Scene, shares: Sequence[float], width: int, height: int) -> np
     images = np.empty((len(shares), height, width, 3), np.uint8)
     images[:] = scene.backdrop_rgb
     for t, thing, where, cover in _drawn(scene, shares, width, height):
-        below = images[t][where].astype(np.float32)  # hardly a pixel is touched by two and rounded twice
-        images[t][where] = below + cover[..., None] * (np.asarray(thing.rgb, np.float32) - below) + np.float32(0.5)
+        image = images[t][where]  # hardly a pixel is touched by two and rounded twice
+        image[:] = image + cover[..., None] * (np.asarray(thing.rgb, np.float32) - image) + np.float32(0.5)
     return images
 
 
